@@ -1,0 +1,8 @@
+"""Adapters of the shared ports, and what adapters of one technology share.
+
+- `system_clock.py`    `Clock` over the operating system
+- `memory_uplink.py`   the uplink inside one process (all-in-one)
+- `submission_codec.py` a submission as bytes (throng.uplink.v1.SubmittedMessage) and back
+- `redis_client.py`    Redis clients, real or embedded, and the translation of their exceptions
+- `sqlite_database.py` a SQLite file with one writer, and its migrations
+"""

@@ -1,0 +1,51 @@
+"""Identifiers: 1 to 64 of `A-Z a-z 0-9 _ - . :`, compared byte by byte, and UUIDs of messages."""
+
+from __future__ import annotations
+
+import re
+from typing import NewType
+
+from throng.domain.errors import ErrorCode, ThrongError
+
+GroupId = NewType("GroupId", str)
+UserId = NewType("UserId", str)
+EdgeId = NewType("EdgeId", str)
+ConnId = NewType("ConnId", str)
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+
+
+def is_identifier(text: str) -> bool:
+    """Tells whether `text` may be a group_id, user_id or edge_id."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def check_identifier(text: str, field: str) -> str:
+    """Returns `text`.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT that names `field`, when it is no identifier.
+    """
+    if not is_identifier(text):
+        raise ThrongError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{field} must be 1 to 64 of A-Z a-z 0-9 _ - . :",
+            fields={"field": field},
+        )
+    return text
+
+
+def check_client_msg_id(text: str) -> str:
+    """Returns the UUID in lower case.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT, when `text` is not a UUID in its 36-character form.
+    """
+    if _UUID.fullmatch(text) is None:
+        raise ThrongError(
+            ErrorCode.INVALID_ARGUMENT,
+            "client_msg_id must be a UUID in its 36-character form",
+            fields={"field": "client_msg_id"},
+        )
+    return text.lower()

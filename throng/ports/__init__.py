@@ -1,0 +1,5 @@
+"""What services need from the outside, each port a document; adapters promise exactly what stands here.
+
+- `clock.py`   time
+- `uplink.py`  the log of submitted messages (hops 2 and 3)
+"""

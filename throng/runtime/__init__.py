@@ -1,0 +1,11 @@
+"""What every process needs around its service: settings, gRPC, logs, metrics, threads, start and stop.
+
+- `settings.py`    settings from flags, environment and a file; one sentence for what is wrong
+- `rpc_status.py`  ThrongError to gRPC status with machine-readable details, and back
+- `rpc_metrics.py` gRPC requests by method and code
+- `rpc_sync.py`    server and channel for services made of threads
+- `rpc_aio.py`     server and channel for services on asyncio
+- `aio_thread.py`  one asyncio loop in a thread of its own
+- `logs.py`        structured logs
+- `lifecycle.py`   ordered start and stop, signals
+"""

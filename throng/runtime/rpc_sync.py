@@ -1,0 +1,160 @@
+"""gRPC server and channel for services made of threads (group_svc, unread_svc)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_metrics import RpcMetrics
+from throng.runtime.rpc_status import status_code, trailing_metadata
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 8 << 20),
+    ("grpc.max_send_message_length", 8 << 20),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+"""One set for both ends: the client's keepalive stays above the server's minimum ping interval (else GOAWAY)."""
+
+_log = structlog.get_logger("throng.rpc")
+
+
+class _Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Counts calls, and turns a ThrongError into its status and anything else into INTERNAL without a trace to the caller."""
+
+    def __init__(self, metrics: RpcMetrics) -> None:
+        self._metrics = metrics
+
+    def intercept_service(self, continuation: Any, details: Any) -> Any:
+        handler = continuation(details)
+        if handler is None or details.method.startswith("/grpc."):
+            return handler
+        method = details.method.rsplit(".", 1)[-1]
+        if handler.response_streaming:
+            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+            wrapped: Any = self._stream(method, behaviour)
+        else:
+            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+            wrapped = self._unary(method, behaviour, timed=not handler.request_streaming)
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+
+    def _unary(self, method: str, behaviour: Callable[[Any, Any], Any], *, timed: bool) -> Callable[[Any, Any], Any]:
+        def call(request: Any, context: Any) -> Any:
+            started = time.monotonic()
+            code = "OK"
+            try:
+                return behaviour(request, context)
+            except Exception as error:
+                code = _abort(method, error, context)
+                raise
+            finally:
+                self._metrics.ended(method, code, time.monotonic() - started if timed else None)
+
+        return call
+
+    def _stream(self, method: str, behaviour: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, Any], Iterator[Any]]:
+        def call(request: Any, context: Any) -> Iterator[Any]:
+            code = "OK"
+            try:
+                yield from behaviour(request, context)
+            except Exception as error:
+                code = _abort(method, error, context)
+                raise
+            finally:
+                self._metrics.ended(method, code, None)
+
+        return call
+
+
+def _abort(method: str, error: Exception, context: Any) -> str:
+    """Ends the call with the status of `error`; returns the code's name when the call had ended already."""
+    if context.code() is not None or not context.is_active():
+        return "CANCELLED"
+    if not isinstance(error, ThrongError):
+        _log.error("rpc_failed", method=method, exc_info=error)
+        error = ThrongError(ErrorCode.INTERNAL, "a defect of Throng; see its log")
+    code = status_code(error)
+    context.set_trailing_metadata(trailing_metadata(error))
+    context.set_code(code)
+    context.set_details(error.text)
+    return str(code.name)
+
+
+class SyncServer:
+    """A gRPC server with health, reflection, error mapping and metrics."""
+
+    def __init__(self, metrics: RpcMetrics, *, threads: int) -> None:
+        self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
+        self.server = grpc.server(self._pool, interceptors=(_Interceptor(metrics),), options=OPTIONS)
+        self._health = health.HealthServicer()
+        self._names: list[str] = []
+
+    def add(self, register: Callable[[Any, Any], None], servicer: object, full_name: str) -> None:
+        """Adds a service: the generated `add_…_to_server`, its servicer, and its full name such as `throng.group.v1.GroupService`."""
+        register(servicer, self.server)
+        self._names.append(full_name)
+
+    def start(self, address: str) -> int:
+        """Listens on host:port (port 0: any free one) and serves; returns the port.
+
+        Raises:
+            ThrongError: UNAVAILABLE when the address is taken.
+        """
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
+        reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
+        try:
+            port = self.server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
+        self.server.start()
+        self.set_serving(serving=True)
+        return int(port)
+
+    def set_serving(self, *, serving: bool) -> None:
+        """Sets the health of all services and of the server as a whole."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ["", *self._names]:
+            self._health.set(name, status)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, lets those under way end, at most so long. End streams yourself first: they use up the grace."""
+        self.set_serving(serving=False)
+        self.server.stop(grace_seconds).wait()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def channel(addresses: Sequence[str]) -> grpc.Channel:
+    """Makes a channel over one or several host:port, with round robin; nothing is dialled yet."""
+    return grpc.insecure_channel(target(addresses), options=client_options())
+
+
+def target(addresses: Sequence[str]) -> str:
+    """The gRPC name of one or several host:port; `dns:///name:port` is passed through."""
+    if len(addresses) == 1 and "://" in addresses[0]:
+        return addresses[0]
+    if all(address.rsplit(":", 1)[0].replace(".", "").isdigit() for address in addresses):
+        return "ipv4:" + ",".join(addresses)
+    return "dns:///" + addresses[0]
+
+
+def client_options() -> list[tuple[str, Any]]:
+    """Options for channels of either colour."""
+    return [*OPTIONS, ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}'), ("grpc.enable_retries", 0)]
