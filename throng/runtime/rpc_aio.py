@@ -24,7 +24,7 @@ from throng.runtime.rpc_sync import OPTIONS, client_options, target
 _log = structlog.get_logger("throng.rpc")
 
 
-class _Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+class _Interceptor(grpc.aio.ServerInterceptor):
     """The counterpart of the interceptor in `rpc_sync.py`."""
 
     def __init__(self, metrics: RpcMetrics) -> None:
@@ -103,7 +103,7 @@ class AioServer:
         self._names: list[str] = []
 
     def add(self, register: Callable[[Any, Any], None], servicer: object, full_name: str) -> None:
-        """Adds a service: the generated `add_…_to_server`, its servicer, and its full name such as `throng.edge.v1.EdgeService`."""
+        """Adds a service: the generated `add_…_to_server`, its servicer, its full name such as `throng.edge.v1.EdgeService`."""
         register(servicer, self.server)
         self._names.append(full_name)
 

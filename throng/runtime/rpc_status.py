@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import status_pb2
@@ -33,6 +35,7 @@ _STATUS = {
     ErrorCode.NOT_ENTERED: grpc.StatusCode.FAILED_PRECONDITION,
     ErrorCode.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
 }
+_KNOWN: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
 _WITHOUT_DETAIL = {
     grpc.StatusCode.UNAVAILABLE: ErrorCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: ErrorCode.DEADLINE_EXCEEDED,
@@ -56,8 +59,7 @@ def to_detail(error: ThrongError) -> error_pb2.ErrorDetail:
 
 def from_detail(detail: error_pb2.ErrorDetail) -> ThrongError:
     """Reads the proto of an error; a code that this version does not know becomes INTERNAL."""
-    known = detail.code in ErrorCode.__members__.values()
-    code = ErrorCode(detail.code) if known else ErrorCode.INTERNAL
+    code = _KNOWN.get(detail.code, ErrorCode.INTERNAL)
     return ThrongError(code, detail.text, retry_after_ms=detail.retry_after_ms, fields=dict(detail.fields))
 
 
@@ -76,7 +78,7 @@ def trailing_metadata(error: ThrongError) -> tuple[tuple[str, bytes], ...]:
 
 def from_rpc_error(error: grpc.RpcError) -> ThrongError:
     """Turns what a call raised (grpc or grpc.aio) into a ThrongError."""
-    trailing = error.trailing_metadata() or ()
+    trailing: Any = error.trailing_metadata() or ()
     for key, value in trailing:
         if key == "grpc-status-details-bin":
             for packed in status_pb2.Status.FromString(value).details:

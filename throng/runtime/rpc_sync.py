@@ -35,7 +35,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 _log = structlog.get_logger("throng.rpc")
 
 
-class _Interceptor(grpc.ServerInterceptor):  # type: ignore[misc]
+class _Interceptor(grpc.ServerInterceptor):
     """Counts calls, and turns a ThrongError into its status and anything else into INTERNAL without a trace to the caller."""
 
     def __init__(self, metrics: RpcMetrics) -> None:
@@ -103,12 +103,12 @@ class SyncServer:
 
     def __init__(self, metrics: RpcMetrics, *, threads: int) -> None:
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        self.server = grpc.server(self._pool, interceptors=(_Interceptor(metrics),), options=OPTIONS)
+        self.server = grpc.server(self._pool, interceptors=[_Interceptor(metrics)], options=OPTIONS)
         self._health = health.HealthServicer()
         self._names: list[str] = []
 
     def add(self, register: Callable[[Any, Any], None], servicer: object, full_name: str) -> None:
-        """Adds a service: the generated `add_…_to_server`, its servicer, and its full name such as `throng.group.v1.GroupService`."""
+        """Adds a service: the generated `add_…_to_server`, its servicer, its full name such as `throng.group.v1.GroupService`."""
         register(servicer, self.server)
         self._names.append(full_name)
 

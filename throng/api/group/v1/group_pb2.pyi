@@ -735,6 +735,80 @@ class BatchEnterResponse(_message.Message):
 Global___BatchEnterResponse: _TypeAlias = BatchEnterResponse  # noqa: Y015
 
 @_typing.final
+class MemberKey(_message.Message):
+    """One user in one group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Required. The group."""
+    user_id: _builtins.str
+    """Required. The user."""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberKey: _TypeAlias = MemberKey  # noqa: Y015
+
+@_typing.final
+class BatchGetMembersRequest(_message.Message):
+    """Asks for many members. Joins nobody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberKey]:
+        """Required. 1 to 1,000 keys."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___MemberKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMembersRequest: _TypeAlias = BatchGetMembersRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetMembersResponse(_message.Message):
+    """What came of all keys."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnterResult]:
+        """Output only. In the order of the request; NOT_A_MEMBER or GROUP_NOT_FOUND where there is none."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___EnterResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetMembersResponse: _TypeAlias = BatchGetMembersResponse  # noqa: Y015
+
+@_typing.final
 class GetHeadsRequest(_message.Message):
     """Asks for heads."""
 

@@ -90,6 +90,11 @@ class GroupServiceStub:
                 request_serializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterRequest.SerializeToString,
                 response_deserializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterResponse.FromString,
                 _registered_method=True)
+        self.BatchGetMembers = channel.unary_unary(
+                '/throng.group.v1.GroupService/BatchGetMembers',
+                request_serializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersResponse.FromString,
+                _registered_method=True)
         self.GetHeads = channel.unary_unary(
                 '/throng.group.v1.GroupService/GetHeads',
                 request_serializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.GetHeadsRequest.SerializeToString,
@@ -178,6 +183,13 @@ class GroupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetMembers(self, request, context):
+        """Reads many members, each with the group.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetHeads(self, request, context):
         """Tells the heads of groups, for the comparison that heals lost deliveries.
         """
@@ -242,6 +254,11 @@ def add_GroupServiceServicer_to_server(servicer, server):
                     servicer.BatchEnter,
                     request_deserializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterRequest.FromString,
                     response_serializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterResponse.SerializeToString,
+            ),
+            'BatchGetMembers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetMembers,
+                    request_deserializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersRequest.FromString,
+                    response_serializer=throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersResponse.SerializeToString,
             ),
             'GetHeads': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHeads,
@@ -547,6 +564,33 @@ class GroupService:
             '/throng.group.v1.GroupService/BatchEnter',
             throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterRequest.SerializeToString,
             throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchEnterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetMembers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.group.v1.GroupService/BatchGetMembers',
+            throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersRequest.SerializeToString,
+            throng_dot_api_dot_group_dot_v1_dot_group__pb2.BatchGetMembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

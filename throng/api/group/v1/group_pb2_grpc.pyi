@@ -55,6 +55,8 @@ class GroupServiceStub:
     """Lists the groups of a user by key."""
     BatchEnter: _grpc.UnaryUnaryMultiCallable[_group_pb2.BatchEnterRequest, _group_pb2.BatchEnterResponse]
     """Checks membership of many users who enter, and lets them join open groups."""
+    BatchGetMembers: _grpc.UnaryUnaryMultiCallable[_group_pb2.BatchGetMembersRequest, _group_pb2.BatchGetMembersResponse]
+    """Reads many members, each with the group."""
     GetHeads: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetHeadsRequest, _group_pb2.GetHeadsResponse]
     """Tells the heads of groups, for the comparison that heals lost deliveries."""
 
@@ -85,6 +87,8 @@ class GroupServiceAsyncStub(GroupServiceStub):
     """Lists the groups of a user by key."""
     BatchEnter: _aio.UnaryUnaryMultiCallable[_group_pb2.BatchEnterRequest, _group_pb2.BatchEnterResponse]  # type: ignore[assignment]
     """Checks membership of many users who enter, and lets them join open groups."""
+    BatchGetMembers: _aio.UnaryUnaryMultiCallable[_group_pb2.BatchGetMembersRequest, _group_pb2.BatchGetMembersResponse]  # type: ignore[assignment]
+    """Reads many members, each with the group."""
     GetHeads: _aio.UnaryUnaryMultiCallable[_group_pb2.GetHeadsRequest, _group_pb2.GetHeadsResponse]  # type: ignore[assignment]
     """Tells the heads of groups, for the comparison that heals lost deliveries."""
 
@@ -178,6 +182,14 @@ class GroupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.BatchEnterResponse, _abc.Awaitable[_group_pb2.BatchEnterResponse]]:
         """Checks membership of many users who enter, and lets them join open groups."""
+
+    @_abc_1.abstractmethod
+    def BatchGetMembers(
+        self,
+        request: _group_pb2.BatchGetMembersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.BatchGetMembersResponse, _abc.Awaitable[_group_pb2.BatchGetMembersResponse]]:
+        """Reads many members, each with the group."""
 
     @_abc_1.abstractmethod
     def GetHeads(
