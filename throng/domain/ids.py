@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import NewType
 
 from throng.domain.errors import ErrorCode, ThrongError
@@ -14,6 +15,8 @@ ConnId = NewType("ConnId", str)
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_RECALLS = uuid.UUID("5f0f7c2e-7a35-5d0c-9c0b-3e0f3f1f6b1d")
+"""Namespace of the ids of recalls; never change it, or repeats would become new events."""
 
 
 def is_identifier(text: str) -> bool:
@@ -49,3 +52,8 @@ def check_client_msg_id(text: str) -> str:
             fields={"field": "client_msg_id"},
         )
     return text.lower()
+
+
+def recall_msg_id(group_id: GroupId, user_id: UserId, seq: int) -> str:
+    """The client_msg_id of a recall: the same for every repeat, so that one user's repeats are one event (I2)."""
+    return str(uuid.uuid5(_RECALLS, f"{group_id}/{user_id}/{seq}"))
