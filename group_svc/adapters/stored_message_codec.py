@@ -8,7 +8,6 @@ from throng.domain.ids import UserId
 from throng.domain.message import Lane, MessageKind, StoredMessage
 
 _KINDS = {kind.name.lower(): kind for kind in MessageKind}
-_ENVELOPE_FIELDS = ("seq", "sender_id", "sender_name", "client_msg_id", "sent_at_ms", "lane", "recalled_by_seq")
 
 
 def _set_envelope(message: message_pb2.Message, stored: StoredMessage) -> None:
@@ -19,6 +18,16 @@ def _set_envelope(message: message_pb2.Message, stored: StoredMessage) -> None:
     message.sent_at_ms = stored.sent_at_ms
     message.lane = message_pb2.Lane.ValueType(stored.lane)
     message.recalled_by_seq = stored.recalled_by_seq
+
+
+def _clear_envelope(message: message_pb2.Message) -> None:
+    message.ClearField("seq")
+    message.ClearField("sender_id")
+    message.ClearField("sender_name")
+    message.ClearField("client_msg_id")
+    message.ClearField("sent_at_ms")
+    message.ClearField("lane")
+    message.ClearField("recalled_by_seq")
 
 
 def to_message(stored: StoredMessage) -> message_pb2.Message:
@@ -32,7 +41,7 @@ def to_message(stored: StoredMessage) -> message_pb2.Message:
 
 
 def to_envelope(stored: StoredMessage) -> message_pb2.Message:
-    """Makes the proto without the body: `to_envelope(m)` serialized and `m.body`, one after the other, are `to_message(m)` serialized."""
+    """Makes the proto without the body; its bytes followed by those of the body parse as `to_message(stored)`."""
     message = message_pb2.Message()
     _set_envelope(message, stored)
     return message
@@ -66,6 +75,5 @@ def from_message(message: message_pb2.Message) -> StoredMessage:
         raise ThrongError(ErrorCode.INTERNAL, "a message has content that is never stored", fields={"content": str(name)})
     body = message_pb2.Message()
     body.CopyFrom(message)
-    for field in _ENVELOPE_FIELDS:
-        body.ClearField(field)
+    _clear_envelope(body)
     return from_envelope(message, kind=_KINDS[name], body=body.SerializeToString(deterministic=True))
