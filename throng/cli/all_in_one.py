@@ -1,0 +1,234 @@
+"""`throng up`: the four services in one process, speaking real gRPC over localhost, and further edge processes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+
+import click
+import structlog
+from prometheus_client import CollectorRegistry
+
+from throng.cli.data_folder import DataFolder, Running
+from throng.cli.refusal import Failure, Refusal, refusals
+from throng.runtime import logs
+from throng.runtime.aio_thread import AioThread
+from throng.runtime.lifecycle import Parts, wait_for_signal
+from throng.runtime.settings import load
+
+_log = structlog.get_logger("throng.up")
+_REDIS = "embedded://throng"
+_STOP_SECONDS = 15.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Asks the system for TCP ports of 127.0.0.1 that are free at this moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+class EdgeProcess:
+    """A further edge in a process of its own, started again when it dies; it ends with this process."""
+
+    def __init__(self, number: int, flags: dict[str, str]) -> None:
+        self.name = f"edge-{number}"
+        self._flags = flags
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Starts the process and the thread that watches it."""
+        self._spawn()
+        self._watcher.start()
+
+    def _spawn(self) -> None:
+        command = [sys.executable, "-m", "throng.cli.main", "edge", "--exit-with-parent"]
+        for field, value in self._flags.items():
+            command += [f"--{field.replace('_', '-')}", value]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def _watch(self) -> None:
+        wait_seconds = 0.5
+        while not self._stopping.is_set():
+            assert self._process is not None
+            code = self._process.wait()
+            if self._stopping.wait(wait_seconds):
+                return
+            _log.warning("edge_process_died", edge_id=self.name, exit_code=code)
+            wait_seconds = min(wait_seconds * 2, 10.0)
+            self._spawn()
+
+    def stop(self) -> None:
+        """Asks the process to end, waits for its drain, and ends it by force after that."""
+        self._stopping.set()
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if self._watcher.is_alive():
+            self._watcher.join(1.0)
+
+
+class AllInOne:
+    """Puts the four services together on one data folder."""
+
+    def __init__(self, folder: DataFolder, *, host: str, port: int, edges: int) -> None:
+        self._folder = folder
+        self._host = host
+        self._port = port
+        self._edges = edges
+        self._registry = CollectorRegistry()
+        self._aio = AioThread()
+        self._parts = Parts()
+
+    def start(self) -> str:
+        """Starts everything; returns the address of the page.
+
+        Raises:
+            ThrongError, SettingsError, Refusal: something cannot start; what had started is stopped.
+        """
+        from edge.app import EdgeApp
+        from group_svc.app import GroupApp
+        from group_svc.settings import GroupServiceSettings
+        from router_svc.app import RouterApp
+        from router_svc.settings import RouterSettings
+        from unread_svc.app import UnreadApp
+        from unread_svc.settings import UnreadSettings
+
+        from edge.settings import EdgeSettings
+
+        group_port, router_port, unread_port, edge_port = free_ports(4)
+        group_address, router_address, unread_address = (f"127.0.0.1:{p}" for p in (group_port, router_port, unread_port))
+        data_dir = str(self._folder.path)
+        self._aio.start()
+        unread = {
+            "host": "127.0.0.1",
+            "port": unread_port,
+            "data_dir": data_dir,
+            "redis_url": _REDIS,
+            "group_addresses": group_address,
+        }
+        self._parts.start(UnreadApp(load(UnreadSettings, flags=unread), registry=self._registry))
+        group = {
+            "host": "127.0.0.1",
+            "port": group_port,
+            "data_dir": data_dir,
+            "redis_url": _REDIS,
+            "router_addresses": router_address,
+            "unread_addresses": unread_address,
+            "default_group": "lobby",
+        }
+        groups = GroupApp(load(GroupServiceSettings, flags=group), registry=self._registry)
+        self._parts.start(groups)
+        router = {"host": "127.0.0.1", "port": router_port, "redis_url": _REDIS}
+        self._parts.start(RouterApp(load(RouterSettings, flags=router), self._aio, registry=self._registry))
+        behind = {
+            "group_addresses": group_address,
+            "router_addresses": router_address,
+            "unread_addresses": unread_address,
+            "jwt_secret_file": str(self._folder.key_file),
+            "dev_login": "true",
+            "internal_host": "127.0.0.1",
+        }
+        flags = {
+            **behind,
+            "edge_id": "edge-0",
+            "host": self._host,
+            "port": str(self._port),
+            "internal_port": str(edge_port),
+            "uplink": "memory",
+        }
+        edge = EdgeApp(load(EdgeSettings, flags=flags), self._aio, uplink_producer=groups.uplink_producer, registry=self._registry)
+        self._parts.start(edge)
+        for number in range(1, self._edges + 1):
+            more = {
+                **behind,
+                "edge_id": f"edge-{number}",
+                "host": self._host,
+                "port": str(self._port + number if self._port else 0),
+                "uplink": "grpc",
+            }
+            self._parts.start(EdgeProcess(number, more))
+        self._folder.write_running(
+            Running(pid=os.getpid(), http=edge.http_address, group=group_address, router=router_address, unread=unread_address)
+        )
+        return edge.http_address
+
+    def stop(self) -> None:
+        """Stops everything in the reverse order."""
+        self._folder.remove_running()
+        self._parts.stop()
+        self._aio.stop()
+
+
+@click.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to serve the page on; 0.0.0.0 for other machines too."
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port of the page; 0: any free one.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=pathlib.Path, file_okay=False),
+    default="data",
+    show_default=True,
+    help="Folder for everything that must survive a restart.",
+)
+@click.option(
+    "--edges",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Further edge processes, on the ports after --port: one per core that clients shall use.",
+)
+def up(host: str, port: int, data_dir: pathlib.Path, edges: int) -> None:
+    """Start everything on this machine, in one process.
+
+    The four services speak gRPC over localhost; messages lie in SQLite files in the data folder and survive a restart.
+    Anyone who can reach the page may log in with any name: this is for development and trying out.
+    """
+    if port + edges > 65535:
+        raise Refusal(f"--port {port} leaves no room for {edges} further edges.")
+    logs.configure()
+    folder = DataFolder(data_dir)
+    folder.make()
+    folder.lock()
+    everything = AllInOne(folder, host=host, port=port, edges=edges)
+    try:
+        with refusals():
+            address = everything.start()
+        _greet(address, folder, host=host, edges=edges, first_port=port)
+        wait_for_signal()
+        click.echo("Stopping …", err=True)
+    except OSError as error:
+        raise Failure(f"Throng cannot start: {error.strerror or error}.") from error
+    finally:
+        everything.stop()
+        folder.unlock()
+
+
+def _greet(address: str, folder: DataFolder, *, host: str, edges: int, first_port: int) -> None:
+    port = address.rsplit(":", 1)[1]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    click.echo(f"\nThrong runs: http://{shown}:{port}/")
+    click.echo("  Log in with any name. For a second user open the same address in another browser or a private window.")
+    if edges and first_port:
+        rest = ", ".join(f"http://{shown}:{first_port + number}/" for number in range(1, edges + 1))
+        click.echo(f"  Further edges: {rest}")
+    click.echo(f"  Everything is kept in {folder.path}. A token for a program: throng token --user bot --data-dir {folder.path}")
+    click.echo("  Stop with Ctrl-C.\n")

@@ -1,0 +1,67 @@
+"""A channel to the group service that runs on a data folder, or to one that is started for the moment."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from throng.cli.data_folder import DataFolder
+from throng.cli.refusal import Failure, Refusal
+from throng.runtime import rpc_sync
+from throng.runtime.rpc_status import from_rpc_error
+from throng.runtime.settings import load
+
+
+@contextlib.contextmanager
+def group_channel(data_dir: pathlib.Path, address: str | None) -> Iterator[grpc.Channel]:
+    """Gives a channel to the group service at `address`, else to the one on `data_dir`, started for the moment if need be.
+
+    Raises:
+        Refusal: there is no such folder. ThrongError: whatever the calls inside raise.
+    """
+    folder = DataFolder(data_dir)
+    running = folder.read_running() if address is None else None
+    if address is not None or running is not None:
+        with _dialled(address or (running.group if running else "")) as channel:
+            yield channel
+        return
+    if not folder.path.is_dir():
+        raise Refusal(f"There is no data folder {folder.path}; start `throng up` once, or name the folder with --data-dir.")
+    with _for_the_moment(folder) as channel:
+        yield channel
+
+
+@contextlib.contextmanager
+def _dialled(address: str) -> Iterator[grpc.Channel]:
+    with rpc_sync.channel([address]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=5)
+        except grpc.FutureTimeoutError as error:
+            raise Failure(f"The group service at {address} does not answer.") from error
+        try:
+            yield channel
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+
+@contextlib.contextmanager
+def _for_the_moment(folder: DataFolder) -> Iterator[grpc.Channel]:
+    from group_svc.app import GroupApp
+    from group_svc.settings import GroupServiceSettings
+
+    folder.lock()
+    app = None
+    try:
+        flags = {"data_dir": str(folder.path), "host": "127.0.0.1", "port": 0, "redis_url": "embedded://throng"}
+        app = GroupApp(load(GroupServiceSettings, flags=flags, environment={}), registry=CollectorRegistry())
+        app.start()
+        with _dialled(app.grpc_address) as channel:
+            yield channel
+    finally:
+        if app is not None:
+            app.stop()
+        folder.unlock()

@@ -1,0 +1,173 @@
+"""One service per process: `throng edge | group | router | unread`, each setting a flag."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from prometheus_client import CollectorRegistry, start_http_server
+
+from throng.cli.refusal import refusals
+from throng.runtime import logs
+from throng.runtime.aio_thread import AioThread
+from throng.runtime.lifecycle import Part, Parts, wait_for_signal
+from throng.runtime.settings import ServiceSettings, load
+
+_Make = Callable[[Any, AioThread, CollectorRegistry], Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as the command line sees it: its name, a line about it, how to load its settings and make its app."""
+
+    name: str
+    summary: str
+    settings: Callable[[], type[ServiceSettings]]
+    make: _Make
+
+
+def _edge_settings() -> type[ServiceSettings]:
+    from edge.settings import EdgeSettings
+
+    return EdgeSettings
+
+
+def _edge(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
+    from edge.app import EdgeApp
+
+    return EdgeApp(settings, aio, registry=registry)
+
+
+def _group_settings() -> type[ServiceSettings]:
+    from group_svc.settings import GroupServiceSettings
+
+    return GroupServiceSettings
+
+
+def _group(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
+    from group_svc.app import GroupApp
+
+    return GroupApp(settings, registry=registry)
+
+
+def _router_settings() -> type[ServiceSettings]:
+    from router_svc.settings import RouterSettings
+
+    return RouterSettings
+
+
+def _router(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
+    from router_svc.app import RouterApp
+
+    return RouterApp(settings, aio, registry=registry)
+
+
+def _unread_settings() -> type[ServiceSettings]:
+    from unread_svc.settings import UnreadSettings
+
+    return UnreadSettings
+
+
+def _unread(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
+    from unread_svc.app import UnreadApp
+
+    return UnreadApp(settings, registry=registry)
+
+
+SERVICES = {
+    "edge": Service("edge", "Run an edge: it terminates the clients' WebSockets.", _edge_settings, _edge),
+    "group": Service("group", "Run the group service, the one writer of groups; or manage groups.", _group_settings, _group),
+    "router": Service("router", "Run a router: it knows which edges hold which group.", _router_settings, _router),
+    "unread": Service("unread", "Run the unread service: read cursors and unread counts.", _unread_settings, _unread),
+}
+
+
+def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a command with one flag per setting of a service, `--config` and `--metrics-port`.
+
+    The function gets `values` (setting to what was given, None where nothing was), `config` and `metrics_port`.
+    """
+    fields = SERVICES[name].settings().model_fields
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*arguments: Any, **keywords: Any) -> Any:
+            values = {field: keywords.pop(field) for field in fields}
+            return function(*arguments, values=values, **keywords)
+
+        wrapped: Callable[..., Any] = command
+        for field, info in reversed(list(fields.items())):
+            flag = f"--{field.replace('_', '-')}"
+            text = f"{info.description} [env: THRONG_{name.upper()}_{field.upper()}]"
+            wrapped = click.option(flag, field, default=None, help=text, metavar="VALUE")(wrapped)
+        wrapped = click.option(
+            "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of 127.0.0.1 as well."
+        )(wrapped)
+        return click.option(
+            "--config", type=click.Path(path_type=pathlib.Path), help=f"TOML file with a table [{name}]; flags and environment win."
+        )(wrapped)
+
+    return decorate
+
+
+def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, metrics_port: int | None) -> None:
+    """Runs one service until SIGTERM or SIGINT."""
+    service = SERVICES[name]
+    logs.configure()
+    with refusals():
+        settings = load(service.settings(), flags=values, file=config)
+        registry = CollectorRegistry()
+        aio = AioThread()
+        aio.start()
+        parts = Parts()
+        try:
+            parts.start(service.make(settings, aio, registry))
+            if metrics_port is not None:
+                start_http_server(metrics_port, "127.0.0.1", registry)
+            wait_for_signal()
+        finally:
+            parts.stop()
+            aio.stop()
+
+
+def exit_with_parent() -> None:
+    """Ends this process in good order when its standard input, a pipe from its parent, is closed (also by kill -9)."""
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+@click.command("edge", short_help=SERVICES["edge"].summary)
+@click.option("--exit-with-parent", "tied", is_flag=True, hidden=True)
+@with_settings("edge")
+def edge(*, tied: bool, **keywords: Any) -> None:
+    """Run an edge: it terminates the clients' WebSockets and fans messages out to them."""
+    if tied:
+        exit_with_parent()
+    run("edge", **keywords)
+
+
+@click.command("router", short_help=SERVICES["router"].summary)
+@with_settings("router")
+def router(**keywords: Any) -> None:
+    """Run a router: it knows which edges hold which group, and hands them what is published."""
+    run("router", **keywords)
+
+
+@click.command("unread", short_help=SERVICES["unread"].summary)
+@with_settings("unread")
+def unread(**keywords: Any) -> None:
+    """Run the unread service: it stores how far users have read and counts what they have not."""
+    run("unread", **keywords)

@@ -1,0 +1,61 @@
+"""`throng token`: a JWT that a `throng up` on the same data folder accepts."""
+
+from __future__ import annotations
+
+import pathlib
+
+import click
+
+from throng.cli.data_folder import DataFolder
+from throng.cli.refusal import Refusal, refusals
+from throng.domain.ids import check_identifier
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class _Duration(click.ParamType):
+    """A number of seconds, or a number with `s`, `m`, `h` or `d`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        unit = _UNITS.get(text[-1:], 0)
+        digits = text[:-1] if unit else text
+        if not digits.isdecimal() or not 1 <= int(digits) * (unit or 1) <= 365 * 86_400:
+            self.fail(f"{text!r} is not a time such as 90, 15m, 12h or 30d (at most 365d)", param, ctx)
+        return int(digits) * (unit or 1)
+
+
+@click.command()
+@click.option("--user", required=True, help="user_id: 1 to 64 of A-Z a-z 0-9 _ - . :")
+@click.option("--name", default="", help="Name shown to others.  [default: the user_id]")
+@click.option(
+    "--ttl",
+    "ttl_seconds",
+    type=_Duration(),
+    default="12h",
+    show_default=True,
+    help="How long it is valid, such as 90, 15m, 12h, 30d.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=pathlib.Path, file_okay=False),
+    default="data",
+    show_default=True,
+    help="Data folder of `throng up`; its key is made there when it is missing.",
+)
+def token(user: str, name: str, ttl_seconds: int, data_dir: pathlib.Path) -> None:
+    """Print a token (JWT) for a user.
+
+    A program sends it as `Authorization: Bearer TOKEN` when it opens the WebSocket; docs/protocol.md shows how.
+    """
+    from throng.adapters.jwt_tokens import TokenIssuer
+
+    with refusals():
+        check_identifier(user, "--user")
+        if len(name) > 100:
+            raise Refusal("--name may have 100 characters at the most.")
+        folder = DataFolder(data_dir)
+        folder.make()
+        click.echo(TokenIssuer.from_file(folder.key_file).issue(user, name=name, ttl_seconds=ttl_seconds))
