@@ -3,6 +3,8 @@
 - `system_clock.py`    `Clock` over the operating system
 - `memory_uplink.py`   the uplink inside one process (all-in-one)
 - `submission_codec.py` a submission as bytes (throng.uplink.v1.SubmittedMessage) and back
+- `grpc_uplink.py`   `UplinkProducer` for edge processes without shared memory (hop 2)
+- `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
 - `redis_client.py`    Redis clients, real or embedded, and the translation of their exceptions
 - `sqlite_database.py` a SQLite file with one writer, and its migrations
 """

@@ -1,0 +1,133 @@
+"""EdgeService: what routers deliver (hop 6), and the drain that an operator asks for. Runs in the business loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from edge.ports import EdgeEvent
+from throng.api.edge.v1 import edge_pb2
+from throng.domain.errors import ErrorCode, ThrongError
+
+MAX_WAITING_EVENTS = 10_000
+"""Events posted to the hub and not taken over yet; above it the streams are not read: flow control holds the routers back."""
+
+MAX_DRAIN_WINDOW_MS = 600_000
+_log = structlog.get_logger("throng.edge")
+
+
+class EventGate(Protocol):
+    """The way of events into the hub thread."""
+
+    @property
+    def waiting_events(self) -> int:
+        """Events posted and not taken over yet."""
+        ...
+
+    def post(self, events: Sequence[EdgeEvent], on_taken: Callable[[], None] | None) -> None:
+        """Hands events over in order; `on_taken` runs in the business loop when the hub has them."""
+        ...
+
+
+class EdgeServicer:
+    """Serves routers. One Deliver stream per router replica; events of a stream are handed over in its order."""
+
+    def __init__(
+        self,
+        edge_id: str,
+        incarnation: int,
+        gate: EventGate,
+        *,
+        read_event: Callable[[bytes], EdgeEvent | None],
+        drain: Callable[[int | None], int],
+        events_received: Callable[[int, int], None],
+    ) -> None:
+        """`read_event` gives None for what it does not know; `drain(window_ms or None)` begins a drain and returns the connections; `events_received(good, bad)` counts."""
+        self._edge_id = edge_id
+        self._incarnation = incarnation
+        self._gate = gate
+        self._read_event = read_event
+        self._drain = drain
+        self._events_received = events_received
+        self._ending = asyncio.Event()
+
+    def end_streams(self) -> None:
+        """Ends all Deliver streams; the server can then stop without waiting for them."""
+        self._ending.set()
+
+    async def Deliver(  # noqa: N802
+        self, request_iterator: Any, context: Any
+    ) -> AsyncIterator[edge_pb2.DeliverResponse]:
+        """Takes events over; answers each message with how many were taken since the stream began."""
+        accepted = 0
+        first = True
+        requests = request_iterator.__aiter__()
+        ending = asyncio.ensure_future(self._ending.wait())
+        reading: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                reading = asyncio.ensure_future(requests.__anext__())
+                await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    return
+                try:
+                    request = reading.result()
+                except StopAsyncIteration:
+                    return
+                if first:
+                    self._check_identity(request)
+                    first = False
+                accepted += len(request.events)
+                await self._take_over(self._parse(request.events))
+                yield edge_pb2.DeliverResponse(accepted_events=accepted)
+        finally:
+            ending.cancel()
+            if reading is not None:
+                reading.cancel()
+
+    async def Drain(self, request: edge_pb2.DrainRequest, context: Any) -> edge_pb2.DrainResponse:  # noqa: N802
+        """Begins a drain."""
+        if request.window_ms > MAX_DRAIN_WINDOW_MS:
+            raise ThrongError(
+                ErrorCode.INVALID_ARGUMENT, f"window_ms must not be above {MAX_DRAIN_WINDOW_MS}", fields={"field": "window_ms"}
+            )
+        return edge_pb2.DrainResponse(connections=self._drain(request.window_ms or None))
+
+    def _check_identity(self, request: edge_pb2.DeliverRequest) -> None:
+        if request.edge_id != self._edge_id or request.incarnation != self._incarnation:
+            raise ThrongError(
+                ErrorCode.CONFLICT,
+                f"this is edge {self._edge_id} in its life {self._incarnation}",
+                fields={"edge_id": self._edge_id, "incarnation": str(self._incarnation)},
+            )
+
+    def _parse(self, serialized: Sequence[bytes]) -> list[EdgeEvent]:
+        events: list[EdgeEvent] = []
+        bad = 0
+        for data in serialized:
+            try:
+                event = self._read_event(data)
+            except (DecodeError, ValueError) as error:
+                bad += 1
+                _log.warning("event_unreadable", bytes=len(data), error=str(error))
+                continue
+            if event is None:
+                bad += 1
+            else:
+                events.append(event)
+        self._events_received(len(events), bad)
+        return events
+
+    async def _take_over(self, events: list[EdgeEvent]) -> None:
+        if not events:
+            return
+        if self._gate.waiting_events < MAX_WAITING_EVENTS:
+            self._gate.post(events, None)
+            return
+        taken = asyncio.Event()
+        self._gate.post(events, taken.set)
+        await taken.wait()
