@@ -1,0 +1,35 @@
+"""Limits and intervals of the hub, as plain values: the part of the edge's settings that hop 7 obeys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """What a hub allows and when it loses patience. Bytes are payload bytes unless said otherwise."""
+
+    max_frame_bytes: int = 65_536
+    """Largest message of a client, over all its fragments."""
+    heartbeat_interval_seconds: float = 30.0
+    """Between protocol pings; two unanswered ones end a connection."""
+    heartbeat_tick_seconds: float = 0.25
+    """How often the wheel turns; pings of one interval are spread over so many turns."""
+    close_timeout_seconds: float = 5.0
+    """How long a client may take to answer a close frame."""
+    blocked_timeout_seconds: float = 20.0
+    """A client that takes nothing for so long is closed with TOO_SLOW."""
+    outbox_shared_bytes: int = 262_144
+    """Fan-out frames that may wait for one connection; above, those of a group shrink to one head frame."""
+    outbox_hard_bytes: int = 1_048_576
+    """Everything that may wait for one connection; above, it is closed with TOO_SLOW."""
+    array_pending_bytes: int = 1_048_576
+    """Frames that may wait for a pass over one array; above, they shrink to one head frame."""
+    join_bytes: int = 65_536
+    """At most so much is joined into one buffer for one pass (one frame may be larger)."""
+    slice_seconds: float = 0.002
+    """A fan-out gives way to the loop after so long."""
+    input_bytes_per_second: int = 262_144
+    """A connection that sends more is not read until the next second."""
+    input_frames_per_second: int = 500
+    """A connection that sends more is closed with ABUSIVE; control frames count."""
