@@ -41,7 +41,7 @@ def read_migrations(package: str) -> list[tuple[int, str]]:
 
 
 class SQLiteDatabase:
-    """One file. `read` gives a connection per thread; `write` is exclusive over all threads of this process."""
+    """One file. `read` lends a connection; `write` is exclusive over all threads of this process, and over processes by SQLite."""
 
     def __init__(self, path: pathlib.Path, *, migrations_package: str) -> None:
         """Opens or makes the file and applies what is missing.
@@ -52,20 +52,22 @@ class SQLiteDatabase:
         self._path = path
         self._migrations = read_migrations(migrations_package)
         self._write_lock = threading.Lock()
-        self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
-        self._all_lock = threading.Lock()
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
         with translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = self._connect()
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self._writer.close()
+                raise
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        with self._all_lock:
-            self._all.append(connection)
         return connection
 
     def _migrate(self) -> None:
@@ -85,37 +87,58 @@ class SQLiteDatabase:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._writer.execute("COMMIT")
         except BaseException:
-            self._writer.execute("ROLLBACK")
+            # SQLite has rolled back by itself after some errors (disk full, I/O), and then refuses to do it again.
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
             raise
-        self._writer.execute("COMMIT")
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One transaction: committed at the end, rolled back on an exception.
 
         Raises:
-            ThrongError: UNAVAILABLE (disk full, read-only, locked) or INTERNAL; then nothing was written.
+            ThrongError: UNAVAILABLE (disk full, read-only, locked, closed) or INTERNAL; then nothing was written.
         """
-        with self._write_lock, translated(), self._transaction():
-            yield self._writer
+        with self._write_lock, translated():
+            if self._closed:
+                raise unavailable("the SQLite file is closed")
+            with self._transaction():
+                yield self._writer
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """This thread's reading connection; each statement sees the newest commit.
+        """Lends a connection to this thread; each statement sees the newest commit. As many are kept as ever read at once.
 
         Raises:
             ThrongError: UNAVAILABLE or INTERNAL.
         """
         with translated():
-            connection = getattr(self._local, "connection", None)
+            with self._idle_lock:
+                if self._closed:
+                    raise unavailable("the SQLite file is closed")
+                connection = self._idle.pop() if self._idle else None
             if connection is None:
-                connection = self._local.connection = self._connect()
-            yield connection
+                connection = self._connect()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def close(self) -> None:
-        """Closes all connections; call it when no thread uses them any more."""
-        with self._all_lock:
-            for connection in self._all:
+        """Waits for a write, then closes; a connection that is lent out is closed when it comes back. Idempotent."""
+        with self._write_lock:
+            with self._idle_lock:
+                self._closed = True
+                idle, self._idle = self._idle, []
+            for connection in idle:
                 connection.close()
-            self._all.clear()
+            self._writer.close()
