@@ -269,12 +269,9 @@ class GrpcUpstream:
 
     async def _enter_batch(self, requests: Sequence[group_pb2.EnterRequest]) -> Sequence[EnteredGroup | ThrongError]:
         async def call() -> Sequence[EnteredGroup | ThrongError]:
-            response = await self._groups.BatchEnter(
-                group_pb2.BatchEnterRequest(entries=requests), timeout=self._timeout_seconds
-            )
+            response = await self._groups.BatchEnter(group_pb2.BatchEnterRequest(entries=requests), timeout=self._timeout_seconds)
             return [
-                from_detail(result.error) if result.HasField("error") else to_entered(result.entered)
-                for result in response.results
+                from_detail(result.error) if result.HasField("error") else to_entered(result.entered) for result in response.results
             ]
 
         return await self._batch("BatchEnter", call, len(requests))

@@ -113,9 +113,7 @@ def _to_answer(answer: edge_pb2.Answer) -> AnswerEvent:
     conn_id = ConnId(answer.conn_id)
     if answer.WhichOneof("outcome") == "reject":
         reject = answer.reject
-        error = ThrongError(
-            _CODES.get(reject.code, ErrorCode.INTERNAL), reject.text, retry_after_ms=reject.retry_after_ms
-        )
+        error = ThrongError(_CODES.get(reject.code, ErrorCode.INTERNAL), reject.text, retry_after_ms=reject.retry_after_ms)
         return AnswerEvent(conn_id, answer.request_id, GroupId(reject.group_id), reject.client_msg_id, 0, 0, 0, error)
     ack = answer.ack
     return AnswerEvent(

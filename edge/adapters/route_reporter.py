@@ -166,13 +166,15 @@ class RouteReporter:
         try:
             call = router_pb2_grpc.RouterServiceStub(channel).ReportRoutes()
             stream = _Stream(call, self._pace)
-            await stream.write(identity=router_pb2.EdgeIdentity(
-                edge_id=self._identity.edge_id,
-                incarnation=self._identity.incarnation,
-                internal_address=self._identity.internal_address,
-                public_url=self._identity.public_url,
-                weight=self._identity.weight,
-            ))
+            await stream.write(
+                identity=router_pb2.EdgeIdentity(
+                    edge_id=self._identity.edge_id,
+                    incarnation=self._identity.incarnation,
+                    internal_address=self._identity.internal_address,
+                    public_url=self._identity.public_url,
+                    weight=self._identity.weight,
+                )
+            )
             reader = asyncio.get_running_loop().create_task(stream.read(lambda response: self._respond(stream, response)))
             await self._send_snapshot(stream)
             await self._send_load(stream)
@@ -233,12 +235,14 @@ class RouteReporter:
 
     async def _send_load(self, stream: _Stream) -> None:
         sample = self._load()
-        await stream.write(load=router_pb2.EdgeLoad(
-            connections=sample.connections,
-            cpu_share=sample.cpu_share,
-            fanout_lag_ms=sample.fanout_lag_ms,
-            draining=sample.draining,
-        ))
+        await stream.write(
+            load=router_pb2.EdgeLoad(
+                connections=sample.connections,
+                cpu_share=sample.cpu_share,
+                fanout_lag_ms=sample.fanout_lag_ms,
+                draining=sample.draining,
+            )
+        )
 
     def _respond(self, stream: _Stream, response: router_pb2.ReportRoutesResponse) -> None:
         stream.applied_id = max(stream.applied_id, response.applied_report_id)
