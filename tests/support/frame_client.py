@@ -210,10 +210,10 @@ def login(address: str, name: str) -> tuple[str, str]:
     """Development login: (token, user_id)."""
     import urllib.request
 
-    request = urllib.request.Request(  # noqa: S310
+    request = urllib.request.Request(
         f"{address.rstrip('/')}/v1/login", data=json.dumps({"name": name}).encode(), headers={"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as response:
         answer = json.loads(response.read())
     return answer["token"], answer["userId"]
 

@@ -28,10 +28,24 @@ class ThrongProcess:
 
     def start(self, timeout_seconds: float = 30.0) -> ThrongProcess:
         """Starts it and waits until it says where the page is."""
-        command = [str(BIN / "throng"), "up", "--port", str(self.port), "--data-dir", str(self.data_dir), "--edges", str(self.edges)]
+        command = [
+            str(BIN / "throng"),
+            "up",
+            "--port",
+            str(self.port),
+            "--data-dir",
+            str(self.data_dir),
+            "--edges",
+            str(self.edges),
+        ]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
             )
         found = threading.Event()
         threading.Thread(target=self._read, args=(self.process, found), daemon=True).start()
