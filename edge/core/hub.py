@@ -1,4 +1,4 @@
-"""The slim hub: every client connection after its upgrade, in one nested epoll, without a task or a timer of its own (hops 1 and 7)."""
+"""The slim hub: every client connection after its upgrade, in one nested epoll, without tasks or timers of its own (hops 1, 7)."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Hub:
                 continue
             if events & select.EPOLLOUT:
                 self._sender.flush(connection)
-            if events & _READABLE and connection.state is not ConnectionState.GONE:
+            if events & _READABLE:
                 if events & _BROKEN and connection in self._reader.paused:
                     self._vanish(connection)
                 else:

@@ -81,6 +81,8 @@ class Reader:
 
     def read(self, connection: Connection) -> None:
         """Reads once and handles what is complete."""
+        if connection.state is ConnectionState.GONE:
+            return
         try:
             size = connection.sock.recv_into(self._buffer)
         except BlockingIOError:

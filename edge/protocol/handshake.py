@@ -31,7 +31,13 @@ class UpgradeRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A valid upgrade request. `subprotocol` None: the client offered none of ours, refuse it; `token`: from a bearer subprotocol."""
+    """A valid upgrade request.
+
+    Attributes:
+        accept: value of Sec-WebSocket-Accept.
+        subprotocol: None when the client offered none of ours; refuse it.
+        token: from a `bearer.<jwt>` subprotocol.
+    """
 
     accept: str
     subprotocol: str | None

@@ -14,36 +14,39 @@ _VALID_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015
 
 
 class Partial:
-    """What is kept between two calls: bytes of an incomplete frame, and fragments of an incomplete message."""
+    """What is kept between two calls: bytes of an incomplete frame, and the fragments of an incomplete message.
 
-    __slots__ = ("chunks", "fragments", "fragments_bytes", "held_bytes", "in_message", "needed_bytes")
+    Both are plain buffers, so that a client that sends byte by byte costs no more than the bytes it sent.
+    """
+
+    __slots__ = ("_held", "fragments", "in_message", "needed_bytes")
 
     def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.held_bytes = 0
+        self._held = bytearray()
         self.needed_bytes = 0
         self.in_message = False
-        self.fragments: list[bytes] = []
-        self.fragments_bytes = 0
+        self.fragments = bytearray()
+
+    @property
+    def enough(self) -> bool:
+        """Whether the bytes held are as many as the incomplete frame needs to get further."""
+        return len(self._held) >= self.needed_bytes
 
     def hold(self, data: bytes) -> None:
         """Adds bytes that came."""
-        self.chunks.append(data)
-        self.held_bytes += len(data)
+        self._held += data
 
     def take(self) -> bytes:
         """All bytes held, once."""
-        data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
-        self.chunks = []
-        self.held_bytes = 0
+        data = bytes(self._held)
+        self._held = bytearray()
         return data
 
     def end_message(self) -> bytes:
         """The fragments as one payload; the message is complete."""
-        payload = b"".join(self.fragments)
+        payload = bytes(self.fragments)
         self.in_message = False
-        self.fragments = []
-        self.fragments_bytes = 0
+        self.fragments = bytearray()
         return payload
 
 
@@ -68,7 +71,7 @@ def parse(data: bytes, partial: Partial | None, *, binary: bool, max_message_byt
     """
     if partial is not None:
         partial.hold(data)
-        if partial.held_bytes < partial.needed_bytes:
+        if not partial.enough:
             return [], partial
         data = partial.take()
     events: list[Event] = []
@@ -105,8 +108,7 @@ def parse(data: bytes, partial: Partial | None, *, binary: bool, max_message_byt
             else:
                 partial = partial or Partial()
                 partial.in_message = True
-                partial.fragments.append(payload)
-                partial.fragments_bytes += length
+                partial.fragments += payload
                 if first & 0x80:
                     events.append(Message(_checked(partial.end_message(), binary=binary)))
     except _Failure as failure:
@@ -162,7 +164,7 @@ def _check_size(first: int, length: int, partial: Partial | None, *, binary: boo
     if opcode != CONTINUATION and opcode != (BINARY if binary else TEXT):
         text = "this subprotocol speaks binary frames" if binary else "this subprotocol speaks text frames"
         raise _Failure(CloseCode.UNSUPPORTED_DATA, text)
-    held = partial.fragments_bytes if partial is not None and in_message else 0
+    held = len(partial.fragments) if partial is not None and in_message else 0
     if held + length > max_message_bytes:
         raise _Failure(CloseCode.FRAME_TOO_LARGE, f"a message may have {max_message_bytes} bytes")
 
