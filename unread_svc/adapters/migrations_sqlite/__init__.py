@@ -1,0 +1,1 @@
+"""Tables of unread_svc in SQLite, as numbered forward-only migrations."""

@@ -1,0 +1,106 @@
+"""Composition root of unread_svc: builds it from its adapters, starts and stops it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry
+
+from throng.adapters import redis_client
+from throng.api.unread.v1 import unread_pb2_grpc
+from throng.ports.clock import Clock
+from throng.runtime import rpc_sync
+from throng.runtime.rpc_metrics import RpcMetrics
+from unread_svc.adapters.grpc_group_directory import GrpcGroupDirectory
+from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
+from unread_svc.adapters.sqlite_cursor_store import SQLiteCursorStore
+from unread_svc.counter import UnreadCounter
+from unread_svc.head_bound import HeadBound
+from unread_svc.metrics import UnreadMetrics
+from unread_svc.rebuild import WindowRebuilder
+from unread_svc.servicer import UnreadServicer
+from unread_svc.settings import UnreadSettings
+
+SERVICE = "throng.unread.v1.UnreadService"
+CURSOR_FILE = "unread.sqlite"
+
+
+class UnreadApp:
+    """One unread_svc (`throng.runtime.lifecycle.Part`). Starts without group_svc: it is dialled when it is needed.
+
+    Attributes:
+        grpc_address: host:port that was bound; empty before `start`.
+    """
+
+    name = "unread"
+
+    def __init__(self, settings: UnreadSettings, *, registry: CollectorRegistry, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = UnreadMetrics(registry)
+        self._rpc_metrics = RpcMetrics("unread", registry)
+        self._store: SQLiteCursorStore | None = None
+        self._window: RedisUnreadWindow | None = None
+        self._channel: grpc.Channel | None = None
+        self._servicer: UnreadServicer | None = None
+        self._server: rpc_sync.SyncServer | None = None
+        self.grpc_address = ""
+
+    def start(self) -> None:
+        """Opens the stores and serves.
+
+        Raises:
+            ThrongError: the SQLite file cannot be used, or the port is taken.
+        """
+        settings = self._settings
+        self._store = SQLiteCursorStore(settings.data_dir / CURSOR_FILE)
+        client: Any = redis_client.connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+        self._window = RedisUnreadWindow(client, lifetime_seconds=settings.window_lifetime_seconds)
+        self._channel = rpc_sync.channel(settings.group_addresses)
+        self._servicer = self._make_servicer(self._store, self._window, self._channel)
+        server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads)
+        server.add(unread_pb2_grpc.add_UnreadServiceServicer_to_server, self._servicer, SERVICE)
+        self._server = server
+        port = server.start(f"{settings.host}:{settings.port}")
+        self.grpc_address = f"{settings.host}:{port}"
+
+    def _make_servicer(self, store: SQLiteCursorStore, window: RedisUnreadWindow, channel: grpc.Channel) -> UnreadServicer:
+        settings = self._settings
+        metrics, clock = self._metrics, self._clock
+        directory = GrpcGroupDirectory(
+            channel,
+            metrics,
+            timeout_seconds=settings.group_timeout_seconds,
+            max_calls_in_flight=settings.max_group_calls,
+        )
+        # A flight waits for a slot and then for its call, each up to the deadline; Redis comes on top.
+        wait_seconds = 2 * settings.group_timeout_seconds + settings.redis_timeout_seconds
+        rebuilder = WindowRebuilder(directory, window, metrics, wait_seconds=wait_seconds)
+        counter = UnreadCounter(directory, store, window, rebuilder, metrics, clock=clock)
+        return UnreadServicer(
+            counter,
+            store,
+            HeadBound(directory, clock=clock),
+            window,
+            metrics,
+            clock=clock,
+            max_observe_streams=settings.max_observe_streams,
+        )
+
+    def stop(self) -> None:
+        """Not ready, observation streams ended, calls under way finished or cut after the grace, stores closed. Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.set_serving(serving=False)
+        if self._servicer is not None:
+            self._servicer.end_streams()
+        if server is not None:
+            server.stop(self._settings.stop_grace_seconds)
+        if self._channel is not None:
+            self._channel.close()
+        if self._window is not None:
+            self._window.close()
+        if self._store is not None:
+            self._store.close()
+        self._servicer = self._channel = self._window = self._store = None
