@@ -28,6 +28,11 @@ class Partial:
         self.fragments = bytearray()
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of the incomplete frame that are here."""
+        return len(self._held)
+
+    @property
     def enough(self) -> bool:
         """Whether the bytes held are as many as the incomplete frame needs to get further."""
         return len(self._held) >= self.needed_bytes

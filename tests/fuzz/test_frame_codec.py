@@ -1,0 +1,76 @@
+"""Whatever bytes come, cut wherever, the parser returns documented events and bounded state, and raises nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.protocol.events import Close, Failed, Message, Ping, Pong
+from edge.protocol.handshake import UpgradeRefused, read_upgrade
+from edge.protocol.parser import parse
+from throng.domain.close_codes import CloseCode
+
+LIMIT = 200
+DOCUMENTED = {CloseCode.PROTOCOL_ERROR, CloseCode.INVALID_UTF8, CloseCode.UNSUPPORTED_DATA, CloseCode.FRAME_TOO_LARGE}
+
+first_bytes = st.sampled_from([0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0xC2])
+likely_bytes = st.one_of(
+    st.binary(max_size=40),
+    st.tuples(first_bytes, st.integers(0, 255), st.binary(max_size=150)).map(lambda parts: bytes(parts[:2]) + parts[2]),
+    st.tuples(first_bytes, st.binary(max_size=125)).map(
+        lambda parts: bytes((parts[0], 0x80 | len(parts[1]))) + bytes(4) + parts[1]
+    ),
+)
+
+
+@settings(max_examples=1_000)
+@given(st.lists(likely_bytes, max_size=8), st.booleans())
+def test_only_documented_results_come_out(pieces, binary):
+    partial = None
+    for piece in pieces:
+        events, partial = parse(piece, partial, binary=binary, max_message_bytes=LIMIT)
+        for event in events[:-1]:
+            assert isinstance(event, Message | Ping | Pong)
+        for event in events:
+            if isinstance(event, Message):
+                assert len(event.payload) <= LIMIT
+                assert binary or event.payload.decode() is not None
+        if events and isinstance(events[-1], Failed):
+            assert events[-1].code in DOCUMENTED
+        if events and isinstance(events[-1], Failed | Close):
+            assert partial is None
+            return
+        if partial is not None:
+            assert len(partial.fragments) <= LIMIT
+            assert partial.held_bytes <= LIMIT + 14
+
+
+@settings(max_examples=300)
+@given(st.lists(st.binary(max_size=60), max_size=8), st.booleans())
+def test_cuts_do_not_change_the_outcome(pieces, binary):
+    whole, _ = parse(b"".join(pieces), None, binary=binary, max_message_bytes=LIMIT)
+    events, partial = [], None
+    for piece in pieces:
+        new, partial = parse(piece, partial, binary=binary, max_message_bytes=LIMIT)
+        events += new
+        if events and isinstance(events[-1], Failed | Close):
+            break
+    assert events == whole
+
+
+@given(
+    st.sampled_from(["GET", "POST"]),
+    st.dictionaries(
+        st.sampled_from(["Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol"]),
+        st.one_of(st.text(max_size=30), st.sampled_from(["websocket", "Upgrade", "13", "dGhlIHNhbXBsZSBub25jZQ=="])),
+    ),
+)
+def test_upgrade_requests_are_taken_or_refused(method, headers):
+    refused_with = None
+    try:
+        upgrade = read_upgrade(method, headers)
+    except UpgradeRefused as refused:
+        refused_with = refused.status
+    else:
+        assert upgrade.accept
+    assert refused_with in (None, 400, 426)
