@@ -1,0 +1,171 @@
+"""Two real browsers chatting: one loses its network and comes back, one reloads. Screenshots are kept as artefacts."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from conftest import backend_missing
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from throng_process import ThrongProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(180)]
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        backend_missing("chromium", "apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Person:
+    """A browser context of its own, at the page, and what its console said."""
+
+    def __init__(self, browser: Browser, address: str, *, viewport: dict[str, int], locale: str) -> None:
+        self.context = browser.new_context(viewport=viewport, locale=locale)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", self._console)
+        self.page.goto(address)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and "ERR_INTERNET_DISCONNECTED" not in message.text:
+            self.errors.append(message.text)
+
+    def log_in(self, name: str) -> None:
+        self.page.get_by_test_id("login-name").fill(name)
+        self.page.get_by_test_id("login-submit").click()
+        expect(self.page.get_by_test_id("group-list")).to_be_visible()
+
+    def open(self, group: str) -> None:
+        self.page.get_by_test_id(f"group-item-{group}").click()
+        expect(self.page.get_by_test_id("composer-input")).to_be_visible()
+
+    def say(self, text: str) -> None:
+        self.page.get_by_test_id("composer-input").fill(text)
+        self.page.get_by_test_id("composer-send").click()
+
+    def message(self, text: str) -> object:
+        return self.page.get_by_test_id("message").filter(has_text=text)
+
+    def sees(self, text: str) -> None:
+        expect(self.page.get_by_test_id("message").filter(has_text=text)).to_have_count(1, timeout=15_000)
+
+    def seqs(self) -> list[int]:
+        rows = self.page.get_by_test_id("message").all()
+        return [int(row.get_attribute("data-seq") or 0) for row in rows]
+
+    def shoot(self, folder: pathlib.Path, name: str) -> None:
+        self.page.screenshot(path=str(folder / f"{name}.png"))
+
+
+@pytest.fixture
+def people(browser: Browser, throng: ThrongProcess) -> Iterator[tuple[Person, Person]]:
+    throng.throng("group", "create", "tea", "--name", "Tea room", "--open", "--send-interval-ms", "0", check=False)
+    alice = Person(browser, throng.address, viewport=DESKTOP, locale="en-GB")
+    wei = Person(browser, throng.address, viewport=PHONE, locale="zh-CN")
+    yield alice, wei
+    for person in (alice, wei):
+        person.context.close()
+        assert person.errors == []
+
+
+def test_two_people_chat_one_loses_the_network_one_reloads(
+    people: tuple[Person, Person], throng: ThrongProcess, artifacts: pathlib.Path
+) -> None:
+    """I5, I6."""
+    alice, wei = people
+    alice.shoot(artifacts, "login-desktop")
+    wei.shoot(artifacts, "login-phone")
+    alice.log_in("Alice")
+    wei.log_in("张伟")
+    alice.open("lobby")
+    wei.open("lobby")
+    alice.say("Hello, is anybody here?")
+    wei.sees("Hello, is anybody here?")
+    wei.say("你好 Alice，我在。")
+    alice.sees("你好 Alice，我在。")
+    expect(alice.page.get_by_test_id("message").filter(has_text="Hello, is anybody")).to_have_attribute("data-state", "sent")
+    alice.shoot(artifacts, "chat-desktop")
+    wei.shoot(artifacts, "chat-phone")
+
+    wei.context.set_offline(True)
+    expect(wei.page.get_by_test_id("connection-state")).not_to_have_text("", timeout=60_000)
+    alice.page.wait_for_timeout(1_100)  # the lobby's interval between two messages of one user
+    alice.say("Are you still there?")
+    alice.sees("Are you still there?")
+    wei.say("我断网了，但这条会补发。")
+    expect(wei.page.get_by_test_id("message").filter(has_text="补发")).to_have_attribute("data-state", re.compile("sending|failed"))
+    wei.shoot(artifacts, "offline-phone")
+    wei.context.set_offline(False)
+    wei.sees("Are you still there?")
+    alice.sees("我断网了，但这条会补发。")
+    assert wei.page.get_by_test_id("message").filter(has_text="补发").count() == 1
+
+    alice.page.reload()
+    alice.open("lobby")
+    for text in ("Hello, is anybody here?", "你好 Alice，我在。", "Are you still there?", "我断网了，但这条会补发。"):
+        alice.sees(text)
+    for person in (alice, wei):
+        held = [seq for seq in person.seqs() if seq]
+        assert held == sorted(set(held))
+
+
+def test_badges_count_what_is_not_read(people: tuple[Person, Person], throng: ThrongProcess, artifacts: pathlib.Path) -> None:
+    """I7, seen in the page."""
+    alice, wei = people
+    for person, name in ((alice, "Alice2"), (wei, "王芳")):
+        throng.throng("group", "send", "lobby", "x", "--user", "nobody", check=False)
+        person.log_in(name)
+        person.open("lobby")
+    token_user = alice.page.evaluate("() => document.title")
+    assert isinstance(token_user, str)
+    alice.page.reload()
+    expect(alice.page.get_by_test_id("group-list")).to_be_visible()
+    wei.say("第一条")
+    badge = alice.page.get_by_test_id("group-item-lobby").get_by_test_id("unread-badge")
+    expect(badge).to_have_text("1", timeout=15_000)
+    alice.shoot(artifacts, "badge-desktop")
+    alice.open("lobby")
+    alice.sees("第一条")
+    expect(badge).to_be_hidden()
+
+
+def test_rejects_are_told_in_the_users_language(people: tuple[Person, Person], artifacts: pathlib.Path) -> None:
+    _, wei = people
+    wei.log_in("快手")
+    wei.open("lobby")
+    wei.say("一")
+    wei.say("二，太快了")
+    expect(wei.page.get_by_test_id("message").filter(has_text="太快了")).to_have_attribute("data-state", "failed", timeout=15_000)
+    expect(wei.page.get_by_text(re.compile("太快|稍后|频繁")).first).to_be_visible()
+    wei.shoot(artifacts, "reject-phone")
+    wei.page.wait_for_timeout(1_100)  # the lobby's interval between two messages of one user
+    wei.page.get_by_test_id("retry").first.click()
+    expect(wei.page.get_by_test_id("message").filter(has_text="太快了")).to_have_attribute("data-state", "sent", timeout=15_000)
+
+
+def test_recalling_blanks_the_message_for_the_other(people: tuple[Person, Person]) -> None:
+    alice, wei = people
+    for person, name in ((alice, "Ann"), (wei, "Bo")):
+        person.log_in(name)
+        person.open("lobby")
+    alice.say("a slip of the pen")
+    wei.sees("a slip of the pen")
+    row = alice.page.get_by_test_id("message").filter(has_text="a slip of the pen")
+    expect(row).to_have_attribute("data-state", "sent")
+    row.get_by_test_id("message-menu").click()
+    alice.page.get_by_test_id("recall").click()
+    expect(wei.page.get_by_text("a slip of the pen")).to_have_count(0, timeout=15_000)
