@@ -13,7 +13,7 @@ from typing import Protocol
 from throng.domain.errors import ThrongError
 from throng.domain.group import Group, GroupSettings, Member, Role
 from throng.domain.ids import GroupId, UserId
-from throng.domain.message import Lane, Origin, Position, StoredMessage, Submission
+from throng.domain.message import Lane, MessageKind, Origin, Position, StoredMessage, Submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,4 +283,48 @@ class AnswerWaiters(Protocol):
 
     def forget(self, origin: Origin) -> None:
         """Waits no more. Idempotent."""
+        ...
+
+    def deliver(self, answer: AnswerPublication) -> bool:
+        """Calls whoever waits; False when the origin is none of this process, and the answer must be published."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BodyFacts:
+    """What the checks need to know of a body; a field that the body's kind does not have is empty.
+
+    Attributes:
+        text: of a text or of the system's words.
+        label: type of a custom payload, kind of a system event.
+        foreign_fields: something is set that a submission must not set, such as `seq` or `sender_id`.
+    """
+
+    kind: MessageKind
+    mentions: Sequence[str] = ()
+    text: str = ""
+    url: str = ""
+    alt: str = ""
+    width: int = 0
+    height: int = 0
+    label: str = ""
+    payload_bytes: int = 0
+    target_seq: int = 0
+    foreign_fields: bool = False
+
+
+class BodyInspector(Protocol):
+    """Purpose: reads a serialized body for the checks. Pure, any thread. Errors: INVALID_ARGUMENT for what cannot be read or is no
+    content that a submission may have (nothing, or an edit)."""
+
+    def inspect(self, body: bytes) -> BodyFacts:
+        """Reads a body."""
+        ...
+
+
+class SafetyCheck(Protocol):
+    """Purpose: tells whether people may see a text. Concurrency: any thread. Errors: none. Not promised: a reason."""
+
+    def blocks(self, text: str) -> bool:
+        """True when the text must not be sent."""
         ...

@@ -1,0 +1,137 @@
+"""What follows a commit, in this order: cache, blocks, answers, offsets (end of hop 4, hop 5)."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from group_svc.core.answers import Answers
+from group_svc.core.block_pump import BlockPump
+from group_svc.core.history import History
+from group_svc.core.offsets import OffsetTracker
+from group_svc.core.pending import Pending
+from group_svc.core.rate_limits import RateLimits
+from group_svc.metrics import GroupMetrics
+from group_svc.ports import AnswerPublication, Committed, MembershipStore, Outcome
+from throng.domain.errors import ThrongError
+from throng.domain.group import GroupSettings
+from throng.domain.ids import GroupId
+from throng.domain.message import StoredMessage
+
+_log = structlog.get_logger("group.completion")
+_MAX_GROUPS = 50_000
+
+
+@dataclass(slots=True)
+class _Fresh:
+    """What a batch brought for one group and epoch."""
+
+    settings: GroupSettings
+    messages: dict[int, StoredMessage] = field(default_factory=dict)
+    recalls: dict[int, int] = field(default_factory=dict)
+
+
+class Completion:
+    """Called by the writer alone, with one batch after the other."""
+
+    def __init__(
+        self,
+        history: History,
+        groups: MembershipStore,
+        pump: BlockPump,
+        answers: Answers,
+        rates: RateLimits,
+        offsets: OffsetTracker,
+        metrics: GroupMetrics,
+    ) -> None:
+        self._history = history
+        self._groups = groups
+        self._pump = pump
+        self._answers = answers
+        self._rates = rates
+        self._offsets = offsets
+        self._metrics = metrics
+        self._published: collections.OrderedDict[GroupId, tuple[int, int]] = collections.OrderedDict()
+
+    def complete(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+        """Finishes a batch whose outcomes are known; nothing is raised, whatever is away is mended elsewhere."""
+        try:
+            self._spread(batch, outcomes)
+        except Exception as error:
+            _log.error("spread_failed", messages=len(batch), exc_info=error)
+        self._answers.send([self._answer(pending, outcome) for pending, outcome in zip(batch, outcomes, strict=True)])
+        self._offsets.finish((pending.partition, pending.offset) for pending in batch)
+
+    def _spread(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+        for (group_id, epoch), fresh in self._fresh(batch, outcomes).items():
+            for target, event in fresh.recalls.items():
+                message = fresh.messages.get(target)
+                if message is not None:
+                    fresh.messages[target] = dataclasses.replace(message, body=b"", recalled_by_seq=event)
+            messages = [fresh.messages[seq] for seq in sorted(fresh.messages)]
+            self._published[group_id] = max(self._published.pop(group_id, (0, 0)), (epoch, messages[-1].seq))
+            if len(self._published) > _MAX_GROUPS:
+                self._published.popitem(last=False)
+            self._history.note_committed(group_id, epoch, messages, list(fresh.recalls))
+            self._pump.add(group_id, epoch, messages, list(fresh.recalls.items()), fresh.settings)
+
+    def _fresh(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> dict[tuple[GroupId, int], _Fresh]:
+        """Sorts out what has not been published: new messages, and repeated ones above what this process has published.
+
+        The latter were committed by a call, or a life, that ended before it could publish. What lies below heals by `prev_seq`.
+        """
+        self._learn_heads(batch, outcomes)
+        found: dict[tuple[GroupId, int], _Fresh] = {}
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            if not isinstance(outcome, Committed):
+                continue
+            group_id, position = pending.candidate.submission.group_id, outcome.position
+            if outcome.repeated and (position.epoch, position.seq) <= self._published.get(group_id, (0, 2**63)):
+                continue
+            fresh = found.setdefault((group_id, position.epoch), _Fresh(pending.settings))
+            fresh.messages.setdefault(position.seq, outcome.message)
+            if outcome.recalled_seq:
+                fresh.recalls[outcome.recalled_seq] = position.seq
+        return found
+
+    def _learn_heads(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+        """For groups that this process has not published: a repeated message counts as published unless it is the head."""
+        unknown = dict.fromkeys(
+            pending.candidate.submission.group_id
+            for pending, outcome in zip(batch, outcomes, strict=True)
+            if isinstance(outcome, Committed) and outcome.repeated
+        )
+        wanted = [group_id for group_id in unknown if group_id not in self._published]
+        if not wanted:
+            return
+        try:
+            heads = self._groups.get_heads(wanted)
+        except ThrongError as error:
+            _log.warning("heads_not_read", code=error.code.name, groups=len(wanted))
+            return
+        for group_id, head in zip(wanted, heads, strict=True):
+            if head is not None:
+                self._published[group_id] = (head.epoch, head.seq - 1)
+
+    def _answer(self, pending: Pending, outcome: Outcome) -> AnswerPublication:
+        candidate = pending.candidate
+        submission = candidate.submission
+        if isinstance(outcome, Committed):
+            (self._metrics.repeated if outcome.repeated else self._metrics.stored).inc()
+            if outcome.repeated and pending.charged:
+                self._rates.release(submission, candidate.sender_role)
+            return AnswerPublication(
+                submission.origin,
+                submission.group_id,
+                submission.client_msg_id,
+                outcome.position,
+                sent_at_ms=outcome.message.sent_at_ms,
+            )
+        self._metrics.refused(outcome.error.code)
+        if pending.charged:
+            self._rates.release(submission, candidate.sender_role)
+        return AnswerPublication(submission.origin, submission.group_id, submission.client_msg_id, None, error=outcome.error)

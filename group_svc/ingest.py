@@ -1,0 +1,211 @@
+"""Reads the uplink and checks its records in lanes, one user always in the same one (hop 3)."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from group_svc.core.admission import Admission
+from group_svc.core.commit_queue import CommitQueue
+from group_svc.core.offsets import OffsetTracker
+from group_svc.metrics import GroupMetrics
+from throng.domain.errors import ThrongError
+from throng.domain.ids import UserId
+from throng.ports.uplink import UplinkConsumer, UplinkRecord
+
+_log = structlog.get_logger("group.ingest")
+MAX_POLL = 500
+_POLL_SECONDS = 0.25
+_COMMIT_SECONDS = 1.0
+_REVOKE_SECONDS = 5.0
+_LANE_BATCH = 100
+_PAUSE_SECONDS = 0.2
+
+_Entry = tuple[float, UplinkRecord]
+
+
+def lane_of(user_id: UserId, lanes: int) -> int:
+    """The lane of a user: the same in every process and after every restart."""
+    return zlib.crc32(user_id.encode()) % lanes
+
+
+class Lane:
+    """A bounded queue and the thread that checks what is in it. Overflow policy: `put` waits."""
+
+    def __init__(self, number: int, admission: Admission, committing: CommitQueue, metrics: GroupMetrics, *, capacity: int) -> None:
+        self._admission = admission
+        self._committing = committing
+        self._metrics = metrics
+        self._queue: queue.Queue[_Entry | None] = queue.Queue(capacity)
+        self._abandon = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"group-lane-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
+    def put(self, record: UplinkRecord) -> None:
+        """Adds a record; waits for room, for as long as the lane is not abandoned."""
+        self._put((time.monotonic(), record))
+
+    def _put(self, entry: _Entry | None) -> None:
+        while not self._abandon.is_set():
+            try:
+                self._queue.put(entry, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return
+
+    def finish(self, deadline: float) -> None:
+        """Checks what is in the lane until `deadline` (monotonic seconds), then gives up the rest."""
+        timer = threading.Timer(max(deadline - time.monotonic(), 0.0), self._abandon.set)
+        timer.daemon = True
+        timer.start()
+        self._put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+        timer.cancel()
+        timer.join()
+
+    def _run(self) -> None:
+        while not self._abandon.is_set():
+            entries, last = self._take()
+            if entries:
+                self._metrics.lane_wait_seconds.observe(time.monotonic() - entries[0][0])
+                self._check([record for _, record in entries])
+            if last:
+                return
+
+    def _take(self) -> tuple[list[_Entry], bool]:
+        entries: list[_Entry] = []
+        try:
+            entry = self._queue.get(timeout=_POLL_SECONDS)
+            while entry is not None:
+                entries.append(entry)
+                if len(entries) >= _LANE_BATCH:
+                    return entries, False
+                entry = self._queue.get_nowait()
+        except queue.Empty:
+            return entries, False
+        return entries, True
+
+    def _check(self, records: Sequence[UplinkRecord]) -> None:
+        """Checks records and hands them on; waits while memberships cannot be read, so nobody is refused for an outage."""
+        while True:
+            try:
+                pending = self._admission.admit(records)
+            except ThrongError as error:
+                _log.warning("check_waits", code=error.code.name, records=len(records))
+                if self._abandon.wait(_PAUSE_SECONDS):
+                    return
+                continue
+            self._committing.put(pending)
+            return
+
+
+class Ingest:
+    """The consumer thread and its lanes. Policy when a lane is full: the consumer waits, and the uplink fills."""
+
+    def __init__(
+        self,
+        consumer: UplinkConsumer,
+        admission: Admission,
+        committing: CommitQueue,
+        offsets: OffsetTracker,
+        metrics: GroupMetrics,
+        *,
+        lanes: int = 4,
+        lane_capacity: int = 1_000,
+    ) -> None:
+        self._consumer = consumer
+        self._offsets = offsets
+        self._metrics = metrics
+        self._lanes = [Lane(number, admission, committing, metrics, capacity=lane_capacity) for number in range(lanes)]
+        self._draining = threading.Event()
+        self._read = threading.Event()
+        self._written = threading.Event()
+        self._committed: dict[int, int] = {}
+        self._committed_at = time.monotonic()
+        self._drain_until = 0.0
+        self._thread = threading.Thread(target=self._run, name="group-consumer", daemon=True)
+        metrics.watch_lag(consumer.lag)
+        metrics.watch_queue("lane", lambda: sum(len(lane) for lane in self._lanes))
+
+    def start(self) -> None:
+        """Starts the threads."""
+        self._consumer.set_on_revoked(self._revoked)
+        for lane in self._lanes:
+            lane.start()
+        self._thread.start()
+
+    def stop(self, deadline_seconds: float, write_rest: Callable[[float], object]) -> None:
+        """Reads the uplink to its end, at most so long, checks what was read, calls `write_rest(seconds left)`, commits offsets."""
+        if self._draining.is_set() or not self._thread.is_alive():
+            write_rest(deadline_seconds)
+            return
+        self._drain_until = time.monotonic() + deadline_seconds
+        self._draining.set()
+        if not self._read.wait(deadline_seconds):
+            self._consumer.stop()
+        for lane in self._lanes:
+            lane.finish(self._drain_until)
+        write_rest(max(self._drain_until - time.monotonic(), 0.1))
+        self._written.set()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._draining.is_set() or (self._consumer.lag() and time.monotonic() < self._drain_until):
+            self._poll_once()
+        self._read.set()
+        self._written.wait(max(self._drain_until - time.monotonic(), 0.0) + 15.0)
+        self._commit_offsets()
+        self._consumer.stop()
+
+    def _poll_once(self) -> None:
+        try:
+            records = self._consumer.poll(_POLL_SECONDS, MAX_POLL)
+        except ThrongError as error:
+            _log.warning("uplink_away", code=error.code.name)
+            self._draining.wait(_PAUSE_SECONDS)
+            return
+        except Exception as error:
+            _log.error("uplink_failed", exc_info=error)
+            self._draining.wait(_PAUSE_SECONDS)
+            return
+        for record in records:
+            self._offsets.begin(record.partition, record.offset)
+            if record.submission is None:
+                self._metrics.poison_records.inc()
+                _log.warning("poison_record", partition=record.partition, offset=record.offset)
+                self._offsets.finish([(record.partition, record.offset)])
+            else:
+                self._lanes[lane_of(record.submission.user_id, len(self._lanes))].put(record)
+        if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+            self._commit_offsets()
+
+    def _commit_offsets(self) -> None:
+        self._committed_at = time.monotonic()
+        offsets = self._offsets.committable()
+        if offsets == self._committed:
+            return
+        try:
+            self._consumer.commit(offsets)
+            self._committed = offsets
+        except ThrongError as error:
+            _log.warning("offsets_not_committed", code=error.code.name)
+
+    def _revoked(self, partitions: Sequence[int]) -> None:
+        """Finishes what is in hand of partitions that go elsewhere; what does not finish in time comes again there (I2)."""
+        if not self._offsets.wait_finished(partitions, _REVOKE_SECONDS):
+            _log.warning("revoked_unfinished", partitions=list(partitions))
+        self._commit_offsets()
+        self._offsets.drop(partitions)
+        self._committed = self._offsets.committable()
