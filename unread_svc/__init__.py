@@ -14,6 +14,7 @@ What always holds: a count is the exact number of messages of others above the c
 - `core/`        counting, gaps and cursors, pure
 - `counter.py`   counts of many pairs: cursors, then windows, then what group_svc says
 - `rebuild.py`   rebuilds windows, one flight per group
+- `best_effort_window.py` the window as long as Redis answers
 - `head_bound.py` keeps reported cursors at or below the head
 - `servicer.py`  gRPC in
 - `wire.py`      protos to values, checked, and back

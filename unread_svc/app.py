@@ -15,6 +15,7 @@ from throng.runtime.rpc_metrics import RpcMetrics
 from unread_svc.adapters.grpc_group_directory import GrpcGroupDirectory
 from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
 from unread_svc.adapters.sqlite_cursor_store import SQLiteCursorStore
+from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.counter import UnreadCounter
 from unread_svc.head_bound import HeadBound
 from unread_svc.metrics import UnreadMetrics
@@ -65,7 +66,7 @@ class UnreadApp:
         port = server.start(f"{settings.host}:{settings.port}")
         self.grpc_address = f"{settings.host}:{port}"
 
-    def _make_servicer(self, store: SQLiteCursorStore, window: RedisUnreadWindow, channel: grpc.Channel) -> UnreadServicer:
+    def _make_servicer(self, store: SQLiteCursorStore, redis_window: RedisUnreadWindow, channel: grpc.Channel) -> UnreadServicer:
         settings = self._settings
         metrics, clock = self._metrics, self._clock
         directory = GrpcGroupDirectory(
@@ -74,6 +75,7 @@ class UnreadApp:
             timeout_seconds=settings.group_timeout_seconds,
             max_calls_in_flight=settings.max_group_calls,
         )
+        window = BestEffortWindow(redis_window, metrics)
         # A flight waits for a slot and then for its call, each up to the deadline; Redis comes on top.
         wait_seconds = 2 * settings.group_timeout_seconds + settings.redis_timeout_seconds
         rebuilder = WindowRebuilder(directory, window, metrics, wait_seconds=wait_seconds)

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import structlog
-
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId, UserId
 from throng.domain.message import Position
 from throng.ports.clock import Clock
+from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.core.counting import Gap, Unread, WindowCounts, capped, cursor_in_force, find_gap
 from unread_svc.metrics import UnreadMetrics
 from unread_svc.ports import (
@@ -19,13 +18,10 @@ from unread_svc.ports import (
     CursorStore,
     GroupDirectory,
     Membership,
-    UnreadWindow,
     UserInGroup,
     WindowView,
 )
 from unread_svc.rebuild import WindowRebuilder
-
-_log = structlog.get_logger("throng.unread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class UnreadCounter:
         self,
         directory: GroupDirectory,
         cursors: CursorStore,
-        window: UnreadWindow,
+        window: BestEffortWindow,
         rebuilder: WindowRebuilder,
         metrics: UnreadMetrics,
         *,
@@ -133,13 +129,7 @@ class UnreadCounter:
         lowest: dict[GroupId, int] = {}
         for question in questions:
             lowest[question.group_id] = min(question.cursor, lowest.get(question.group_id, question.cursor))
-        try:
-            views = self._window.read(list(lowest.items()))
-        except ThrongError as error:
-            self._metrics.window_failed()
-            _log.warning("windows_not_read", groups=len(lowest), code=error.code.name)
-            return {}
-        return {group_id: view for group_id, view in zip(lowest, views, strict=True) if view is not None}
+        return self._window.read(lowest)
 
     def _rebuild(self, questions: Sequence[_Question], views: dict[GroupId, WindowView]) -> dict[GroupId, WindowView]:
         heads: dict[GroupId, Position] = {}

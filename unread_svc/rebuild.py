@@ -5,16 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 
-import structlog
-
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 from throng.domain.ids import GroupId
 from throng.domain.message import Position
+from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.core.counting import view_of
 from unread_svc.metrics import UnreadMetrics
-from unread_svc.ports import CountableQuery, GroupDirectory, UnreadWindow, WindowView
-
-_log = structlog.get_logger("throng.unread")
+from unread_svc.ports import CountableQuery, GroupDirectory, WindowView
 
 
 class _Flight:
@@ -34,7 +31,7 @@ class WindowRebuilder:
     before it waits for any that it joined, so that callers cannot wait for each other in a circle.
     """
 
-    def __init__(self, directory: GroupDirectory, window: UnreadWindow, metrics: UnreadMetrics, *, wait_seconds: float) -> None:
+    def __init__(self, directory: GroupDirectory, window: BestEffortWindow, metrics: UnreadMetrics, *, wait_seconds: float) -> None:
         """`wait_seconds`: how long a joined flight is waited for."""
         self._directory = directory
         self._window = window
@@ -86,15 +83,7 @@ class WindowRebuilder:
         for (group_id, flight), page in zip(led.items(), pages, strict=True):
             flight.result = page if isinstance(page, ThrongError) else view_of(page)
             if isinstance(flight.result, WindowView):
-                self._install(group_id, flight.result)
-
-    def _install(self, group_id: GroupId, view: WindowView) -> None:
-        """The rebuilt window serves this call whether or not Redis takes it."""
-        try:
-            self._window.install(group_id, view)
-        except ThrongError as error:
-            self._metrics.window_failed()
-            _log.warning("window_not_installed", group_id=group_id, code=error.code.name)
+                self._window.install(group_id, flight.result)
 
 
 def _is_behind(view: WindowView, head: Position) -> bool:

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import grpc
 
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
-from throng.domain.errors import ThrongError, unavailable
+from throng.domain.errors import unavailable
 from throng.ports.clock import Clock
 from unread_svc import wire
+from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.core.cursors import merge
 from unread_svc.counter import UnreadCounter
 from unread_svc.head_bound import HeadBound
 from unread_svc.metrics import UnreadMetrics
-from unread_svc.ports import CursorStore, UnreadWindow
+from unread_svc.ports import CursorStore
 
 
 class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
@@ -30,7 +31,7 @@ class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
         counter: UnreadCounter,
         cursors: CursorStore,
         head_bound: HeadBound,
-        window: UnreadWindow,
+        window: BestEffortWindow,
         metrics: UnreadMetrics,
         *,
         clock: Clock,
@@ -83,13 +84,7 @@ class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
         observations, malformed = wire.read_observations(request)
         if malformed:
             self._metrics.observations_malformed(malformed)
-        try:
-            self._metrics.observed(self._window.observe(observations))
-        except ThrongError:
-            self._metrics.window_failed()
-            self._metrics.observations_lost(len(observations))
-            return 0
-        return len(observations)
+        return self._window.observe(observations)
 
     def _enter(self, context: grpc.ServicerContext) -> None:
         with self._streams_lock:
