@@ -46,7 +46,16 @@ class EdgeServicer:
         drain: Callable[[int | None], int],
         events_received: Callable[[int, int], None],
     ) -> None:
-        """`read_event` gives None for what it does not know; `drain(window_ms or None)` begins a drain and returns the connections; `events_received(good, bad)` counts."""
+        """Takes its neighbours.
+
+        Args:
+            edge_id: who this edge is; routers must name it.
+            incarnation: which life of it this is.
+            gate: the way to the sessions.
+            read_event: reads a serialized event; None for what this version does not know.
+            drain: begins a drain over so many milliseconds (None: the setting); returns the connections.
+            events_received: counts events that were read and that were not.
+        """
         self._edge_id = edge_id
         self._incarnation = incarnation
         self._gate = gate

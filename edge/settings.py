@@ -34,9 +34,7 @@ class EdgeSettings(ServiceSettings):
     internal_host: str = Field("127.0.0.1", description="Address on which routers are served (gRPC).")
     internal_port: int = Field(0, ge=0, le=65_535, description="Port on which routers are served; 0: any free one.")
     internal_address: str = Field("", description="host:port at which routers reach this edge; empty: internal_host and its port.")
-    public_url: str = Field(
-        "", description="Base of the address for clients, such as wss://chat.example.org; empty: host and port."
-    )
+    public_url: str = Field("", description="Base of the address for clients, such as wss://chat.example.org; empty: host, port.")
     edge_id: str = Field("", description="Name of this edge, unique in the installation; empty: made of host name and port.")
     weight: int = Field(0, ge=0, le=1_000, description="Share of new clients, set by hand; 0: derived from load.")
 
@@ -76,13 +74,9 @@ class EdgeSettings(ServiceSettings):
         60_000, ge=0, description="A connection that entered no group for so long is closed, milliseconds; 0: never."
     )
     max_frame_bytes: int = Field(65_536, ge=1_024, le=4_194_304, description="Largest frame of a client, bytes.")
-    reconnect_base_ms: int = Field(500, ge=1, le=600_000, description="First bound for the reconnecting of clients, milliseconds.")
-    reconnect_max_ms: int = Field(
-        30_000, ge=1, le=600_000, description="Largest bound for the reconnecting of clients, milliseconds."
-    )
-    drain_window_ms: int = Field(
-        5_000, ge=0, le=600_000, description="Time over which clients are sent away at stop, milliseconds."
-    )
+    reconnect_base_ms: int = Field(500, ge=1, le=600_000, description="First bound for reconnecting, milliseconds.")
+    reconnect_max_ms: int = Field(30_000, ge=1, le=600_000, description="Largest bound for reconnecting, milliseconds.")
+    drain_window_ms: int = Field(5_000, ge=0, le=600_000, description="Time over which clients leave at stop, milliseconds.")
     static_dir: pathlib.Path = Field(BUILT_PAGE, description="Folder of the built page.")
 
     @field_validator("group_addresses", "router_addresses", "unread_addresses")

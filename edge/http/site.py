@@ -19,7 +19,7 @@ REVALIDATE = "no-cache"
 NOT_BUILT = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Throng</title></head>
 <body><h1>Throng runs</h1>
-<p>The page is not built yet. Build it with <code>make web</code> (or <code>make run</code>, which does it for you) and start again.</p>
+<p>The page is not built yet. Build it with <code>make web</code> and start again; <code>make run</code> does both.</p>
 <p>Programs connect to <code>/ws</code>; see docs/protocol.md.</p></body></html>
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 import structlog
 import tornado.iostream
@@ -53,7 +54,7 @@ class UpgradeHandler(JsonHandler):
         stream = self.detach()
         try:
             initial = _read_what_came(stream)
-            descriptor = os.dup(stream.fileno())
+            descriptor = os.dup(stream.socket.fileno())
         except (OSError, tornado.iostream.StreamClosedError):
             stream.close()
             return False
@@ -75,7 +76,7 @@ def _read_what_came(stream: tornado.iostream.IOStream) -> bytes:
     """What the client sent behind its request without waiting for the answer."""
     parts: list[bytes] = []
     while True:
-        reading = stream.read_bytes(_READ_BYTES, partial=True)
+        reading: Any = stream.read_bytes(_READ_BYTES, partial=True)
         if not reading.done():
             return b"".join(parts)  # closing the stream ends this read; a late byte waits in the kernel for the hub
         parts.append(reading.result())

@@ -30,8 +30,11 @@ MAX_TOKEN_CHARACTERS = 4_096
 _VERIFY: dict[str, Any] = {"require": ["sub", "exp", "aud"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
 
 
-class TokenKeyError(Exception):
+class TokenKeyError(ThrongError):
     """A key file cannot be used; the text is one sentence for the operator and never holds the key."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(ErrorCode.INVALID_ARGUMENT, text)
 
 
 class TokenKey:
