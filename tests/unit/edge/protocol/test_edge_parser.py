@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import CloseReason, FrameProtocol, Opcode
 
@@ -176,6 +176,7 @@ def _wsproto_outcome(data: bytes, *, binary: bool) -> tuple[list[tuple[str, byte
     return seen, None
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(frames, st.booleans(), st.data())
 def test_random_frames_mean_what_wsproto_takes_them_for(pieces, binary, data):
     stream = b"".join(pieces)
