@@ -143,12 +143,11 @@ def _position(fields: Sequence[bytes | None]) -> Position | None:
 
 
 def _recalls(messages: Sequence[StoredMessage], recalled: Sequence[int]) -> list[tuple[int, int]]:
-    """(target, event) of the recall events among `messages`, then (target, 0) of others that are named."""
-    events = {
-        message_pb2.Message.FromString(message.body).recall.target_seq: message.seq
-        for message in messages
-        if message.kind is MessageKind.RECALL
-    }
+    """(target, event) as far as `messages` tell, by an event or by a blanked target, then (target, 0) of others that are named."""
+    events = {message.seq: message.recalled_by_seq for message in messages if message.recalled_by_seq}
+    for message in messages:
+        if message.kind is MessageKind.RECALL:
+            events[message_pb2.Message.FromString(message.body).recall.target_seq] = message.seq
     return [*events.items(), *((target, 0) for target in recalled if target not in events)]
 
 

@@ -102,20 +102,18 @@ end
 
 for at = 5 + count * 2, #ARGV, 2 do
   local target, event = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  if event == 0 then
-    -- Without the event the message cannot be blanked; what lies up to it goes.
-    if top > 0 and target >= floor then
+  if top > 0 and target >= floor and target <= top then
+    local packed = redis.call('ZRANGEBYSCORE', recent, text(target), text(target))[1]
+    if event > 0 then
+      redis.call('ZREM', recent, packed)
+      redis.call('ZADD', recent, text(target), blank(packed, event))
+    elseif string.byte(packed, 9) < 128 then
+      -- Without the event the message cannot be blanked; what lies up to it goes.
       redis.call('ZREMRANGEBYSCORE', recent, '-inf', text(target))
       floor = target + 1
     end
-  elseif top > 0 and event >= floor and event <= top then
-    if target < floor then
-      redis.call('ZADD', recalled, text(event), text(target) .. ':' .. text(event))
-    else
-      local packed = redis.call('ZRANGEBYSCORE', recent, text(target), text(target))[1]
-      redis.call('ZREM', recent, packed)
-      redis.call('ZADD', recent, text(target), blank(packed, event))
-    end
+  elseif target < floor and event >= floor and event <= top then
+    redis.call('ZADD', recalled, text(event), text(target) .. ':' .. text(event))
   end
 end
 

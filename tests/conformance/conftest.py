@@ -1,0 +1,162 @@
+"""Adapters under the conformance suites. A new adapter is one more entry in a table here; no suite changes.
+
+A factory yields what the suite needs and cleans up. Whatever needs a server takes it from a fixture that starts one or calls
+`backend_missing`: a visible skip, and a failure where REQUIRE_BACKENDS names the backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+
+from group_svc.adapters.redis_recent_messages import RedisRecentMessages
+from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
+from group_svc.adapters.sqlite_message_store import SQLiteMessageStore
+from group_svc.ports import MembershipStore, MessageStore, RecentMessages
+from throng.adapters.memory_uplink import MemoryUplink
+from throng.adapters.redis_client import connect
+from throng.adapters.sqlite_database import SQLiteDatabase
+from throng.adapters.system_clock import SystemClock
+from throng.ports.clock import Clock
+from throng.ports.uplink import UplinkConsumer, UplinkProducer
+from throng.testing.fake_clock import FakeClock
+
+_START_DEADLINE_SECONDS = 10.0
+
+
+def backend_missing(name: str, remedy: str) -> None:
+    """Skips the test visibly; fails it where REQUIRE_BACKENDS names the backend."""
+    if name in os.environ.get("REQUIRE_BACKENDS", "").split(","):
+        pytest.fail(f"{name} is required and missing: {remedy}")
+    pytest.skip(f"{name} is missing: {remedy}")
+
+
+@dataclass(frozen=True)
+class GroupStores:
+    """The two stores of group_svc over one set of tables."""
+
+    messages: MessageStore
+    members: MembershipStore
+
+
+OpenStores = Callable[[], GroupStores]
+"""Opens the same tables once more, as a second process or a restart would."""
+
+
+@contextlib.contextmanager
+def _sqlite_stores(folder: pathlib.Path) -> Iterator[OpenStores]:
+    databases = contextlib.ExitStack()
+
+    def open_stores() -> GroupStores:
+        database = SQLiteDatabase(folder / "group.db", migrations_package="group_svc.adapters.migrations_sqlite")
+        databases.callback(database.close)
+        return GroupStores(SQLiteMessageStore(database), SQLiteMembershipStore(database))
+
+    with databases:
+        yield open_stores
+
+
+GROUP_STORES: dict[str, Callable[[pathlib.Path], contextlib.AbstractContextManager[OpenStores]]] = {"sqlite": _sqlite_stores}
+UPLINKS: dict[str, Callable[[], tuple[UplinkProducer, UplinkConsumer]]] = {"memory": lambda: (uplink := MemoryUplink(), uplink)}
+CLOCKS: dict[str, Callable[[], Clock]] = {"system": SystemClock, "fake": FakeClock}
+
+
+@pytest.fixture(params=sorted(GROUP_STORES))
+def open_stores(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[OpenStores]:
+    """Opens the stores of one adapter, empty at first."""
+    with GROUP_STORES[request.param](tmp_path) as opener:
+        yield opener
+
+
+@pytest.fixture
+def stores(open_stores: OpenStores) -> GroupStores:
+    """The stores, empty."""
+    return open_stores()
+
+
+@dataclass(frozen=True)
+class RecentStage:
+    """A cache under test and what tests do to it from outside."""
+
+    client: Any
+    make: Callable[[int], RecentMessages]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a Redis server of our own, empty, on a port that was free."""
+    program = shutil.which("redis-server")
+    if program is None:
+        backend_missing("redis", "install redis-server")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path_factory.mktemp("redis")) as process:
+        try:
+            url = f"redis://127.0.0.1:{port}"
+            _wait_for_redis(url, process)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(_START_DEADLINE_SECONDS)
+
+
+def _wait_for_redis(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_DEADLINE_SECONDS
+    with redis.Redis.from_url(url) as client:
+        while True:
+            try:
+                client.ping()
+                return
+            except redis.exceptions.ConnectionError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(0.02)
+
+
+@pytest.fixture(params=["embedded", "redis"])
+def redis_client(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client of an empty Redis: the embedded one and a real server."""
+    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server")
+    client = connect(url)
+    client.flushall()
+    client.script_flush()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def recent_stage(redis_client: Any) -> RecentStage:
+    """`RecentMessages` over Redis."""
+    return RecentStage(redis_client, lambda bound: RedisRecentMessages(redis_client, bound=bound))
+
+
+@pytest.fixture(params=sorted(UPLINKS))
+def uplink(request: pytest.FixtureRequest) -> tuple[UplinkProducer, UplinkConsumer]:
+    """Both ends of an empty log."""
+    return UPLINKS[request.param]()
+
+
+@pytest.fixture(params=sorted(CLOCKS))
+def clock(request: pytest.FixtureRequest) -> Clock:
+    """A clock."""
+    return CLOCKS[request.param]()
+
+
+@pytest.fixture
+def python() -> str:
+    """The interpreter that runs the tests, for child processes."""
+    return sys.executable
