@@ -1,0 +1,12 @@
+"""Decisions of router_svc, without gRPC and Redis.
+
+- `balancer.py`        smooth weighted round robin over edges
+- `weights.py`         weight of an edge, by hand or from load
+- `route_digest.py`    count and XOR hash over the groups of an edge
+- `route_table.py`     the local copy of edges and routes
+- `delivery_queue.py`  what waits for one edge; shrinks blocks to heads when full
+- `directory.py`       keeps the table in step with the registry and answers look-ups
+- `report_session.py`  one edge's stream of reports, written to the registry
+- `publishing.py`      from publications to queues of edges
+- `inbox.py`           reads a request stream ahead, bounded
+"""

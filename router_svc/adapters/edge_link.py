@@ -1,0 +1,165 @@
+"""One link: a bounded queue for one life of an edge, and the Deliver stream that empties it (hop 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from router_svc.core.delivery_queue import DeliveryQueue, HeadNotice, Push
+from router_svc.metrics import RouterMetrics
+from router_svc.ports import EdgeInfo, Outgoing
+from throng.api.edge.v1 import edge_pb2, edge_pb2_grpc
+from throng.ports.clock import Clock
+from throng.runtime import rpc_aio
+
+_log = structlog.get_logger("throng.router.link")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """Bounds of a queue and of one message, and times in seconds.
+
+    Attributes:
+        queue_events: events that wait for one edge.
+        queue_bytes: their bytes.
+        batch_events: events in one message.
+        batch_bytes: their bytes; stays below what an edge accepts in one message.
+        write_seconds: how long an edge may take nothing before its stream is broken off and dialled anew.
+        reconnect_seconds: first pause before dialling again; doubles up to `max_reconnect_seconds`.
+    """
+
+    queue_events: int = 20_000
+    queue_bytes: int = 32 << 20
+    batch_events: int = 500
+    batch_bytes: int = 1 << 20
+    write_seconds: float = 20.0
+    reconnect_seconds: float = 0.1
+    max_reconnect_seconds: float = 2.0
+
+
+class EdgeLink:
+    """Dials until it is closed; what is pushed goes out at once when the stream is idle, in batches when it is not."""
+
+    def __init__(self, info: EdgeInfo, policy: LinkPolicy, clock: Clock, metrics: RouterMetrics) -> None:
+        self.info = info
+        self.queue = DeliveryQueue(max_events=policy.queue_events, max_bytes=policy.queue_bytes)
+        self.failing = False
+        """The last attempt to reach the edge failed."""
+        self.connected = False
+        self._policy = policy
+        self._clock = clock
+        self._metrics = metrics
+        self._filled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._call: Any = None
+        self._task = asyncio.create_task(self._run(), name=f"router-link-{info.edge_id}")
+
+    def push(self, item: Outgoing) -> None:
+        """Queues one event."""
+        shrunk_before = self.queue.shrunk_blocks
+        push = self.queue.push(item)
+        if push is not Push.QUEUED:
+            self._metrics.overflows[push].inc()
+            self._metrics.shrunk_blocks.inc(self.queue.shrunk_blocks - shrunk_before)
+            if push is Push.CONTROL_DROPPED:
+                _log.error("deliver_control_dropped", edge_id=self.info.edge_id)
+        self._filled.set()
+        self._drained.clear()
+
+    async def flush(self, timeout_seconds: float) -> bool:
+        """Waits until everything is written; False: not in that time."""
+        try:
+            await asyncio.wait_for(self._drained.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Ends the stream and forgets what waits."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        channel = rpc_aio.channel([self.info.address])
+        pause = self._policy.reconnect_seconds
+        try:
+            while True:
+                opened_at = self._clock.monotonic()
+                reason = await self._serve(channel)
+                self.connected = False
+                self.failing = True
+                self._metrics.link_breaks[reason].inc()
+                if self._clock.monotonic() - opened_at > 5 * self._policy.max_reconnect_seconds:
+                    pause = self._policy.reconnect_seconds
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(pause * 2, self._policy.max_reconnect_seconds)
+        finally:
+            self.connected = False
+            await channel.close()
+
+    async def _serve(self, channel: grpc.aio.Channel) -> str:
+        """Keeps one stream until it ends; returns why it did."""
+        call = edge_pb2_grpc.EdgeServiceStub(channel).Deliver()
+        pump = asyncio.create_task(self._pump(call), name=f"router-pump-{self.info.edge_id}")
+        reader = asyncio.create_task(_read(call), name=f"router-reader-{self.info.edge_id}")
+        try:
+            await asyncio.wait({pump, reader}, return_when=asyncio.FIRST_COMPLETED)
+            stalled = pump.done() and not pump.cancelled() and isinstance(pump.exception(), TimeoutError)
+            reason = "stalled" if stalled else "broken" if self.connected else "refused"
+            code = await call.code() if call.done() else None
+            _log.info("deliver_stream_ended", edge_id=self.info.edge_id, reason=reason, code=code.name if code else "")
+            return reason
+        finally:
+            for task in (pump, reader):
+                task.cancel()
+            await asyncio.gather(pump, reader, return_exceptions=True)
+            call.cancel()
+
+    async def _pump(self, call: Any) -> None:
+        policy = self._policy
+        greeting = edge_pb2.DeliverRequest(edge_id=self.info.edge_id, incarnation=self.info.incarnation)
+        async with asyncio.timeout(policy.write_seconds):
+            await call.write(greeting)
+        self.connected = True
+        self.failing = False
+        while True:
+            items = self.queue.take(max_events=policy.batch_events, max_bytes=policy.batch_bytes)
+            if not items:
+                self._drained.set()
+                self._filled.clear()
+                await self._filled.wait()
+                continue
+            await self._write(call, items)
+
+    async def _write(self, call: Any, items: Sequence[Outgoing | HeadNotice]) -> None:
+        events = [item.event if isinstance(item, Outgoing) else self._head_event(item) for item in items]
+        try:
+            async with asyncio.timeout(self._policy.write_seconds):
+                await call.write(edge_pb2.DeliverRequest(events=events))
+        except BaseException:
+            # It may not have arrived: once more on the next stream. Receivers drop by seq what they have.
+            self.queue.put_back(items)
+            raise
+        self._metrics.delivered_events.inc(len(items))
+        self._metrics.delivered_batches.inc()
+
+    def _head_event(self, head: HeadNotice) -> bytes:
+        return edge_pb2.EdgeEvent(
+            group_id=head.group_id,
+            published_at_ms=self._clock.now_ms(),
+            head=edge_pb2.Head(epoch=head.epoch, head_seq=head.head_seq),
+        ).SerializeToString()
+
+
+async def _read(call: Any) -> None:
+    """Reads acknowledgements until the stream ends; that it ends is what matters."""
+    async for _ in call:
+        pass

@@ -1,0 +1,71 @@
+"""The change channel: Redis pub/sub with proof of life, because a subscription that went silent looks like one without news."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import structlog
+
+from router_svc.adapters.redis_format import CHANGES_CHANNEL, parse_change
+from router_svc.ports import Change, WatchStarted
+from throng.adapters.redis_client import translated
+from throng.domain.errors import unavailable
+
+_log = structlog.get_logger("throng.router.changes")
+_TICK = b'{"kind":"tick"}'
+
+
+async def watch_changes(
+    client: Any, *, tick_seconds: float, timeout_seconds: float, ttl_seconds: float
+) -> AsyncGenerator[Change, None]:
+    """Yields WatchStarted and then every change; see `RouteRegistry.watch`.
+
+    A tick is published on the channel every `tick_seconds`; three without an echo count as a break. `client` must not retry
+    by itself: a silent reconnect would hide what was missed in between.
+    """
+    pubsub = client.pubsub()
+    try:
+        with translated():
+            await asyncio.wait_for(pubsub.subscribe(CHANGES_CHANNEL), timeout_seconds)
+            await _confirmed(pubsub, timeout_seconds)
+        yield WatchStarted()
+        last_heard = next_tick = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now - last_heard > 3 * tick_seconds:
+                raise unavailable("the change channel went silent")
+            with translated():
+                if now >= next_tick:
+                    next_tick = now + tick_seconds
+                    await asyncio.wait_for(client.publish(CHANGES_CHANNEL, _TICK), timeout_seconds)
+                message = await pubsub.get_message(timeout=max(next_tick - now, 0.01))
+            if message is None:
+                continue
+            if message["type"] == "subscribe":
+                raise unavailable("the change channel was connected anew")
+            last_heard = time.monotonic()
+            change = _parsed(message["data"], ttl_seconds)
+            if change is not None:
+                yield change
+    finally:
+        await pubsub.aclose()
+
+
+async def _confirmed(pubsub: Any, timeout_seconds: float) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        message = await pubsub.get_message(timeout=timeout_seconds)
+        if message is not None and message["type"] == "subscribe":
+            return
+    raise unavailable("Redis did not confirm the subscription")
+
+
+def _parsed(data: bytes, ttl_seconds: float) -> Change | None:
+    try:
+        return parse_change(data, ttl_seconds=ttl_seconds)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        _log.error("route_change_malformed", exc_info=error)
+        return None

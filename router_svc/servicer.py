@@ -1,0 +1,235 @@
+"""RouterService: protos in and out (hops 5 and 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+
+from router_svc.core.balancer import SmoothBalancer
+from router_svc.core.directory import RouteDirectory
+from router_svc.core.inbox import Inbox
+from router_svc.core.publishing import Publication, Publishing, publication
+from router_svc.core.report_session import Delta, Digest, Report, ReportPolicy, ReportSession, Snapshot
+from router_svc.core.weights import effective_weights
+from router_svc.metrics import RouterMetrics
+from router_svc.ports import MAX_INCARNATION, EdgeDelivery, EdgeInfo, EdgeLoad, EdgeRecord, RouteRegistry
+from throng.api.router.v1 import router_pb2
+from throng.api.router.v1.router_pb2_grpc import RouterServiceServicer
+from throng.domain.errors import ErrorCode, ThrongError, unavailable
+from throng.domain.ids import EdgeId, GroupId, check_identifier
+from throng.ports.clock import Clock
+
+_log = structlog.get_logger("throng.router.servicer")
+_MAX_PUBLICATIONS = 1_000
+_MAX_GROUPS = 10_000
+_MAX_AVOID = 16
+_READ_AHEAD = 64
+_GOOD_BYE_PAUSE_SECONDS = 0.2
+
+
+class RouterServicer(RouterServiceServicer):
+    """Streams end with UNAVAILABLE when the replica stops, so that callers go to another one."""
+
+    def __init__(
+        self,
+        registry: RouteRegistry,
+        directory: RouteDirectory,
+        delivery: EdgeDelivery,
+        clock: Clock,
+        metrics: RouterMetrics,
+        policy: ReportPolicy,
+    ) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._delivery = delivery
+        self._clock = clock
+        self._metrics = metrics
+        self._policy = policy
+        self._publishing = Publishing(directory, delivery, clock, metrics)
+        self._balancer = SmoothBalancer()
+        self._inboxes: set[Inbox[Any]] = set()
+        self._stopping = False
+
+    def end_streams(self) -> None:
+        """Ends all streams, and those that are still to come."""
+        self._stopping = True
+        for inbox in self._inboxes:
+            inbox.interrupt(unavailable("this router stops; use another one"))
+
+    def _open(self, requests: Any) -> Inbox[Any]:
+        if self._stopping:
+            raise unavailable("this router stops; use another one")
+        inbox: Inbox[Any] = Inbox(requests, bound=_READ_AHEAD)
+        self._inboxes.add(inbox)
+        return inbox
+
+    async def _close(self, inbox: Inbox[Any]) -> None:
+        self._inboxes.discard(inbox)
+        await inbox.close()
+
+    async def ReportRoutes(  # noqa: N802
+        self, request_iterator: Any, context: Any
+    ) -> AsyncIterator[router_pb2.ReportRoutesResponse]:
+        """See router.proto."""
+        inbox = self._open(request_iterator)
+        self._metrics.report_streams.inc()
+        session = ReportSession(self._registry, self._directory, self._clock, self._metrics, self._policy)
+        try:
+            first = await inbox.take(1)
+            if not first:
+                return
+            if first[0].WhichOneof("report") != "identity":
+                raise ThrongError(ErrorCode.INVALID_ARGUMENT, "the first report must be identity", fields={"field": "identity"})
+            await session.identify(_edge_info(first[0].identity))
+            yield router_pb2.ReportRoutesResponse(applied_report_id=first[0].report_id)
+            while requests := await inbox.take(_READ_AHEAD):
+                wanted = await session.apply([_report(request) for request in requests])
+                yield router_pb2.ReportRoutesResponse(applied_report_id=requests[-1].report_id, snapshot_wanted=wanted)
+            # The end of the requests is seen before the call is told that it was cancelled: only an edge that closed the
+            # stream by itself, and is still there, says good-bye.
+            await asyncio.sleep(_GOOD_BYE_PAUSE_SECONDS)
+            if not context.cancelled():
+                await session.good_bye()
+        finally:
+            self._metrics.report_streams.dec()
+            await self._close(inbox)
+
+    async def Publish(  # noqa: N802
+        self, request_iterator: Any, context: Any
+    ) -> AsyncIterator[router_pb2.PublishResponse]:
+        """See router.proto."""
+        inbox = self._open(request_iterator)
+        self._metrics.publish_streams.inc()
+        try:
+            while requests := await inbox.take(_READ_AHEAD):
+                for request in requests:
+                    await self._publishing.publish(_publications(request))
+                yield router_pb2.PublishResponse(batch_id=requests[-1].batch_id)
+        finally:
+            self._metrics.publish_streams.dec()
+            await self._close(inbox)
+
+    async def AssignEdge(  # noqa: N802
+        self, request: router_pb2.AssignEdgeRequest, context: Any
+    ) -> router_pb2.AssignEdgeResponse:
+        """See router.proto."""
+        if len(request.avoid_edge_ids) > _MAX_AVOID:
+            raise ThrongError(ErrorCode.LIMIT_EXCEEDED, "too many edges to avoid", fields={"limit": str(_MAX_AVOID)})
+        records = self._directory.edges()
+        unreachable = {record.info.edge_id for record in records if self._delivery.is_failing(record.info.edge_id)}
+        avoid = unreachable.union(EdgeId(edge_id) for edge_id in request.avoid_edge_ids)
+        chosen = self._balancer.choose(effective_weights(records), avoid=avoid)
+        record = self._directory.edge(chosen) if chosen is not None else None
+        if record is None:
+            self._metrics.not_assigned.inc()
+            raise unavailable("no edge takes clients now")
+        self._metrics.assigned.inc()
+        return router_pb2.AssignEdgeResponse(edge_id=record.info.edge_id, public_url=record.info.public_url)
+
+    async def ListEdges(  # noqa: N802
+        self, request: router_pb2.ListEdgesRequest, context: Any
+    ) -> router_pb2.ListEdgesResponse:
+        """See router.proto."""
+        records = self._directory.edges()
+        weights = effective_weights(records)
+        return router_pb2.ListEdgesResponse(edges=[_edge_record(record, weights[record.info.edge_id]) for record in records])
+
+    async def GetGroupRoutes(  # noqa: N802
+        self, request: router_pb2.GetGroupRoutesRequest, context: Any
+    ) -> router_pb2.GetGroupRoutesResponse:
+        """See router.proto."""
+        group_id = GroupId(check_identifier(request.group_id, "group_id"))
+        routes = self._directory.lookup(group_id)
+        if routes is None:
+            routes = (await self._directory.resolve([group_id]))[group_id]
+        return router_pb2.GetGroupRoutesResponse(
+            routes=[
+                router_pb2.GroupRoute(edge_id=route.edge_id, connections=route.connections)
+                for route in sorted(routes, key=lambda route: route.edge_id)
+            ],
+            online=sum(route.connections for route in routes),
+        )
+
+
+def _invalid(text: str, field: str) -> ThrongError:
+    return ThrongError(ErrorCode.INVALID_ARGUMENT, text, fields={"field": field})
+
+
+def _edge_info(identity: router_pb2.EdgeIdentity) -> EdgeInfo:
+    check_identifier(identity.edge_id, "edge_id")
+    if not 0 < identity.incarnation <= MAX_INCARNATION:
+        raise _invalid("incarnation must be milliseconds since 1970", "incarnation")
+    if not identity.internal_address.rpartition(":")[2].isdigit():
+        raise _invalid("internal_address must be host:port", "internal_address")
+    if not identity.public_url:
+        raise _invalid("public_url is missing", "public_url")
+    if identity.weight > 1_000:
+        raise _invalid("weight must be 0 to 1,000", "weight")
+    return EdgeInfo(EdgeId(identity.edge_id), identity.incarnation, identity.internal_address, identity.public_url, identity.weight)
+
+
+def _counts(groups: Any) -> dict[GroupId, int]:
+    if len(groups) > _MAX_GROUPS:
+        raise ThrongError(ErrorCode.LIMIT_EXCEEDED, "too many groups in one report", fields={"limit": str(_MAX_GROUPS)})
+    return {GroupId(check_identifier(each.group_id, "group_id")): each.connections for each in groups}
+
+
+def _report(request: router_pb2.ReportRoutesRequest) -> Report:
+    kind = request.WhichOneof("report")
+    if kind == "delta":
+        return Delta(_counts(request.delta.groups))
+    if kind == "snapshot":
+        return Snapshot(_counts(request.snapshot.groups), request.snapshot.complete)
+    if kind == "digest":
+        return Digest(request.digest.group_count, request.digest.xor_hash)
+    if kind == "load":
+        load = request.load
+        return EdgeLoad(load.connections, load.cpu_share, load.fanout_lag_ms, load.draining)
+    raise _invalid("a report must be a delta, a snapshot, a digest or a load", "report")
+
+
+def _publications(request: router_pb2.PublishRequest) -> list[Publication]:
+    if not 0 < len(request.publications) <= _MAX_PUBLICATIONS:
+        raise ThrongError(
+            ErrorCode.LIMIT_EXCEEDED, "a batch holds 1 to 1,000 publications", fields={"limit": str(_MAX_PUBLICATIONS)}
+        )
+    made = []
+    for each in request.publications:
+        if bool(each.group_id) == bool(each.edge_id):
+            raise _invalid("a publication goes to a group or to an edge", "group_id")
+        if not each.event:
+            raise _invalid("a publication needs an event", "event")
+        made.append(
+            publication(
+                group_id=each.group_id,
+                edge_id=each.edge_id,
+                incarnation=each.incarnation,
+                epoch=each.epoch,
+                head_seq=each.head_seq,
+                event=each.event,
+            )
+        )
+    return made
+
+
+def _edge_record(record: EdgeRecord, weight: int) -> router_pb2.EdgeRecord:
+    return router_pb2.EdgeRecord(
+        identity=router_pb2.EdgeIdentity(
+            edge_id=record.info.edge_id,
+            incarnation=record.info.incarnation,
+            internal_address=record.info.address,
+            public_url=record.info.public_url,
+            weight=record.info.weight,
+        ),
+        load=router_pb2.EdgeLoad(
+            connections=record.load.connections,
+            cpu_share=record.load.cpu_share,
+            fanout_lag_ms=record.load.fanout_lag_ms,
+            draining=record.load.draining,
+        ),
+        effective_weight=weight,
+        reported_at_ms=record.reported_at_ms,
+    )
