@@ -1,4 +1,4 @@
-"""Metrics of an edge. Hot loops count in plain integers (`HubCounters`, `SessionCounters`), which are read when they are scraped."""
+"""Metrics of an edge; hot loops count in plain integers (`HubCounters`, `SessionCounters`), read when they are scraped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from edge.core.hub_counters import HubCounters
+from edge.core.session_counters import SessionCounters
 from throng.domain.close_codes import CloseCode
 from throng.ports.clock import Clock
 from throng.runtime.rpc_metrics import RpcMetrics
@@ -121,28 +123,131 @@ class Level:
     total: bool = False
 
 
-class LevelCollector(Collector):
-    """Exports levels and plain counters of other parts; each is one attribute read."""
+@dataclass(frozen=True, slots=True)
+class CountedParts:
+    """The parts that count for themselves."""
 
-    def __init__(self, levels: list[Level], by_close_code: Callable[[], Mapping[int, int]]) -> None:
-        self._levels = levels
-        self._by_close_code = by_close_code
+    hub: HubCounters
+    sessions: SessionCounters
+    calls_under_way: Callable[[], int]
+    calls_refused: Callable[[], int]
+    waiting_events: Callable[[], int]
+    uplink_records: Callable[[], int]
+    router_connected: Callable[[], bool]
+    router_reconnects: Callable[[], int]
+    rooms_by_size: Callable[[], Mapping[str, int]]
+
+
+_HUB_LEVELS = {
+    "connections": "Client connections that are open.",
+    "blocked_connections": "Connections whose client takes nothing at the moment.",
+    "outbox_bytes": "Bytes that wait for slow clients; bounded, blocks shrink to one head notice, then 4008 (I8).",
+    "pending_frames": "Frames that wait for a fan-out pass; bounded, they shrink to one head notice (I8).",
+}
+_HUB_TOTALS = {
+    "accepted": ("accepted_connections", "Connections taken over after their upgrade."),
+    "received_bytes": ("received_bytes", "Bytes that clients sent."),
+    "received_messages": ("received_frames", "Messages that clients sent (hop 1)."),
+    "read_pauses": ("read_pauses", "Times that a connection was not read for the rest of a second because it sent too much."),
+    "sends": ("sends", "Frames or joined buffers handed to one connection."),
+    "sent_bytes": ("sent_bytes", "Bytes that the kernel took for clients."),
+    "would_block": ("blocked_sends", "Sends that the kernel did not take whole."),
+    "outboxes_made": ("outboxes", "Outboxes made for slow clients."),
+    "outbox_overflows": ("outbox_overflows", "Times that blocks in an outbox shrank to a head notice (I8)."),
+    "array_overflows": ("fan_out_overflows", "Times that frames waiting for a pass shrank to a head notice (I8)."),
+    "fan_out_frames": ("fan_out_frames", "Frames queued for fan-out (hop 7)."),
+    "fan_out_passes": ("fan_out_passes", "Passes over the sockets of a group; a pass may join many frames."),
+    "fan_out_slices": ("fan_out_slices", "Slices of about 2 ms in which passes ran."),
+    "fan_out_sends": ("fan_out_sends", "Sends of fan-out passes."),
+    "pings": ("pings", "Protocol pings sent."),
+    "handler_failures": ("handler_failures", "Defects met while a connection was served; each ends one connection."),
+}
+_SESSION_TOTALS = {
+    "blocks": ("blocks", "Blocks taken over (hop 6)."),
+    "duplicate_blocks": ("duplicate_blocks", "Blocks that brought nothing new."),
+    "gaps": ("gaps", "Blocks that did not follow the head known here."),
+    "heals": ("heals", "Groups that were behind and were brought up to the head (I6)."),
+    "heal_failures": ("heal_failures", "Attempts to do so that failed and are repeated."),
+    "resets": ("epoch_resets", "Groups whose epoch changed."),
+    "enters": ("enters", "Groups entered."),
+    "pulls": ("pulls", "Pulls of clients (hop 8)."),
+    "histories": ("histories", "Pages of older messages asked for."),
+    "cache_hits": ("cache_hits", "Reads answered from the edge's cache."),
+    "cache_misses": ("cache_misses", "Reads that needed group_svc."),
+    "single_flight_waits": ("single_flight_waits", "Reads that waited for the same read under way."),
+    "malformed": ("malformed_frames", "Frames that are no ClientFrame."),
+    "parked_overflows": ("parked_overflows", "Blocks behind a gap that were given up and fetched instead (I8)."),
+    "cursor_overflows": ("cursor_overflows", "Read cursors dropped because too many waited (I8)."),
+    "cursors_reported": ("cursors_reported", "Read cursors reported to unread_svc."),
+    "events_failed": ("event_failures", "Delivered events that met a defect."),
+}
+
+
+def _reading(part: object, attribute: str) -> Callable[[], float]:
+    return lambda: float(getattr(part, attribute))
+
+
+def _levels(parts: CountedParts) -> list[Level]:
+    hub, sessions = parts.hub, parts.sessions
+    levels = [Level(name, text, _reading(hub, name)) for name, text in _HUB_LEVELS.items()]
+    levels += [Level(name, text, _reading(hub, attribute), total=True) for attribute, (name, text) in _HUB_TOTALS.items()]
+    levels += [Level(name, text, _reading(sessions, attribute), total=True) for attribute, (name, text) in _SESSION_TOTALS.items()]
+    return [
+        *levels,
+        Level("sessions", "Sessions of clients.", _reading(sessions, "sessions")),
+        Level("cache_bytes", "Bytes of messages that are cached here.", _reading(sessions, "cache_bytes")),
+        Level(
+            "upstream_calls_under_way", "Calls without a result; bounded, new ones fail (I8).", parts.calls_under_way
+        ),
+        Level("upstream_calls_refused", "Calls refused because of that bound (I8).", parts.calls_refused, total=True),
+        Level(
+            "waiting_events", "Events not taken over; bounded, streams are not read then (I8).", parts.waiting_events
+        ),
+        Level("uplink_records", "Submissions on their way to the uplink; bounded, new ones fail (hop 2).", parts.uplink_records),
+        Level("router_connected", "1: routes stand in the registry.", parts.router_connected),
+        Level("router_reconnects", "Times that the stream of route reports ended.", parts.router_reconnects, total=True),
+    ]
+
+
+class PartsCollector(Collector):
+    """Exports what the parts counted; each value is one attribute read."""
+
+    def __init__(self, parts: CountedParts) -> None:
+        self._parts = parts
+        self._levels = _levels(parts)
 
     def collect(self) -> Iterator[Metric]:
         """Reads everything."""
         for level in self._levels:
             family = CounterMetricFamily if level.total else GaugeMetricFamily
-            yield family(f"throng_edge_{level.name}", level.text, value=level.read())
-        closes = CounterMetricFamily(
-            "throng_edge_closes_total", "Connections that ended, by close code (docs/protocol.md).", labels=["code", "reason"]
+            yield family(f"throng_edge_{level.name}", level.text, value=float(level.read()))
+        sessions = self._parts.sessions
+        yield _table("submissions", "Submissions of clients by outcome (hop 1).", "outcome", sessions.submissions)
+        yield _table("refused_requests", "Refused requests that were no submissions, by code.", "code", sessions.failures)
+        yield _table(
+            "session_closes", "Connections that sessions closed, by close code.", "reason", sessions.closed
         )
-        for code, count in sorted(dict(self._by_close_code()).items()):
+        closes = CounterMetricFamily(
+            "throng_edge_closes", "Connections that ended, by close code (docs/protocol.md).", labels=["code", "reason"]
+        )
+        for code, count in sorted(dict(self._parts.hub.closed).items()):
             closes.add_metric([str(code), _reason(code)], count)
         yield closes
+        rooms = GaugeMetricFamily("throng_edge_rooms", "Groups held here, by size class (connections).", labels=["size"])
+        for size, count in self._parts.rooms_by_size().items():
+            rooms.add_metric([size], count)
+        yield rooms
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is read when the collector is registered."""
         return iter(())
+
+
+def _table(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"throng_edge_{name}", text, labels=[label])
+    for key, count in sorted(dict(counts).items()):
+        family.add_metric([key.lower()], count)
+    return family
 
 
 def _reason(code: int) -> str:

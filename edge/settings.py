@@ -67,7 +67,10 @@ class EdgeSettings(ServiceSettings):
         0, ge=0, description="Upgrades per second that are admitted; above it 503 with Retry-After; 0: no limit."
     )
     min_send_interval_ms: int = Field(
-        0, ge=0, le=3_600_000, description="Least time between two messages of a user at the door, milliseconds; 0: the group's."
+        1_000,
+        ge=0,
+        le=3_600_000,
+        description="Least time between two messages of a user in a group at the door, milliseconds; a group's shorter one wins.",
     )
     heartbeat_interval_ms: int = Field(30_000, ge=1_000, le=600_000, description="Pace of protocol pings, milliseconds.")
     idle_timeout_ms: int = Field(

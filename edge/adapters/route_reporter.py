@@ -19,7 +19,6 @@ import structlog
 from edge.adapters.route_table import RouteTable
 from throng.api.router.v1 import router_pb2, router_pb2_grpc
 from throng.domain.ids import GroupId
-from throng.ports.clock import Clock
 from throng.runtime import rpc_aio
 
 _log = structlog.get_logger("throng.edge")
@@ -98,7 +97,6 @@ class RouteReporter:
         *,
         load: Callable[[], LoadSample],
         on_applied: Callable[[], None],
-        clock: Clock,
         pace: ReportPace | None = None,
     ) -> None:
         """`on_applied` runs in the business loop whenever new routes have come to stand in the registry."""
@@ -106,12 +104,12 @@ class RouteReporter:
         self._identity = identity
         self._load = load
         self._on_applied = on_applied
-        self._clock = clock
         self._pace = pace or ReportPace()
         self._table = RouteTable()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._next_announcement = 0.0
+        self._load_due = 0.0
         self.connected = False
         self.reconnects = 0
 

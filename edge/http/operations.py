@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from edge.http.json_handler import JsonHandler
@@ -31,6 +29,6 @@ class MetricsHandler(JsonHandler):
 
     async def get(self) -> None:
         """Answers with all metrics of the registry."""
-        text = await asyncio.get_running_loop().run_in_executor(None, self.services.render_metrics)
+        text = await self.services.render_metrics()
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(text)

@@ -69,7 +69,7 @@ class HttpServices:
         assign: asks a router for an edge; raises ThrongError when none answers.
         own_url: this edge's own base address when it was set by hand; empty: as the client's request names the host.
         upgraded: counts the outcome of an upgrade.
-        render_metrics: makes the text for Prometheus; may run in another thread.
+        render_metrics: makes the text for Prometheus, in another thread.
     """
 
     edge_id: str
@@ -85,4 +85,4 @@ class HttpServices:
     assign: Callable[[str, tuple[str, ...]], Awaitable[AssignedEdge]]
     own_url: str
     upgraded: Callable[[str], None]
-    render_metrics: Callable[[], bytes]
+    render_metrics: Callable[[], Awaitable[bytes]]

@@ -27,7 +27,7 @@ LEEWAY_SECONDS = 5
 
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_CHARACTERS = 4_096
-_VERIFY: dict[str, Any] = {"require": ["sub", "exp", "aud"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+_VERIFY: Any = {"require": ["sub", "exp", "aud"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
 
 
 class TokenKeyError(ThrongError):

@@ -1,0 +1,440 @@
+"""Composition root of the edge: the hub thread and the business thread, put together, started and stopped in order.
+
+hub thread (own loop):      Tornado, hub, sessions
+business thread (shared):   calls to group_svc and unread_svc, uplink stream, route reports, Deliver streams
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc.aio
+import structlog
+import tornado.httpserver
+import tornado.netutil
+from prometheus_client import CollectorRegistry, generate_latest
+
+from edge.adapters.client_codec import make_codecs
+from edge.adapters.grpc_upstream import GrpcUpstream
+from edge.adapters.hub_gate import HubGate
+from edge.adapters.link_watch import LinkWatch
+from edge.adapters.proto_values import to_event
+from edge.adapters.route_reporter import EdgeIdentity, LoadSample, RouteReporter
+from edge.adapters.router_client import RouterClient
+from edge.core.hub import Hub
+from edge.core.hub_counters import HubCounters
+from edge.core.hub_settings import HubSettings
+from edge.core.session_counters import SessionCounters
+from edge.core.session_settings import EdgeIdentity as SessionIdentity
+from edge.core.session_settings import SessionSettings
+from edge.core.sessions import EdgeSessions
+from edge.door import HubDoor
+from edge.http.admission import UpgradeRules
+from edge.http.application import make_server
+from edge.http.handshake_budget import HandshakeBudget
+from edge.http.readiness import Readiness
+from edge.http.services import HttpLimits, HttpServices, PageConfig
+from edge.http.site import load_site
+from edge.load import CpuShare
+from edge.metrics import CountedParts, EdgeMetrics, PartsCollector, Registration
+from edge.servicer import EdgeServicer
+from edge.settings import EdgeSettings
+from throng import __version__
+from throng.adapters.grpc_uplink import GrpcUplinkProducer
+from throng.adapters.jwt_tokens import JwtTokenVerifier, TokenIssuer, TokenKey, load_public_key, load_secret
+from throng.adapters.system_clock import SystemClock
+from throng.api.edge.v1 import edge_pb2_grpc
+from throng.domain.close_codes import CloseCode
+from throng.domain.errors import ErrorCode, ThrongError
+from throng.domain.ids import EdgeId
+from throng.ports.clock import Clock
+from throng.ports.uplink import UplinkProducer
+from throng.runtime import rpc_aio
+from throng.runtime.aio_thread import AioThread
+
+_CALL_SECONDS = 10.0
+_GRACE_SECONDS = 1.0
+_CLOSE_SECONDS = 2.0
+_FLUSH_SECONDS = 2.0
+_LOOK_SECONDS = 0.02
+_log = structlog.get_logger("throng.edge")
+
+
+class _Business:
+    """Everything of an edge that speaks gRPC. All methods run in the business loop."""
+
+    def __init__(self, settings: EdgeSettings, metrics: EdgeMetrics, producer: UplinkProducer | None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._group_channel = rpc_aio.channel(settings.group_addresses)
+        self._unread_channel = rpc_aio.channel(settings.unread_addresses)
+        self._router_channel = rpc_aio.channel(settings.router_addresses)
+        self.own_producer: GrpcUplinkProducer | None = None
+        if producer is None:
+            producer = self.own_producer = GrpcUplinkProducer(self._open_uplink, self._loop)
+        self.reporter: RouteReporter | None = None
+        self.router = RouterClient(self._router_channel, self._loop)
+        self.upstream = GrpcUpstream(
+            self._group_channel,
+            self._unread_channel,
+            producer,
+            report_routes=lambda changes: self.reporter.report(changes) if self.reporter is not None else None,
+            call_ended=metrics.call_ended,
+            call_timeout_seconds=settings.call_timeout_ms / 1000,
+            max_calls_under_way=settings.max_calls_under_way,
+        )
+        self.upstream.start(self._loop)
+        self._watch: LinkWatch | None = None
+        self._server: rpc_aio.AioServer | None = None
+        self._servicer: EdgeServicer | None = None
+
+    def _open_uplink(self) -> grpc.aio.Channel:
+        return rpc_aio.channel(self._settings.group_addresses)
+
+    def watch(self, on_change: Callable[[bool], None]) -> None:
+        """Begins to look whether group_svc answers."""
+        self._watch = LinkWatch(self._group_channel, on_change)
+        self._watch.start()
+
+    async def serve(self, servicer: EdgeServicer) -> int:
+        """Serves routers; returns the port."""
+        self._servicer = servicer
+        self._server = rpc_aio.AioServer(self._metrics.rpc)
+        self._server.add(edge_pb2_grpc.add_EdgeServiceServicer_to_server, servicer, "throng.edge.v1.EdgeService")
+        return await self._server.start(f"{self._settings.internal_host}:{self._settings.internal_port}")
+
+    async def not_serving(self) -> None:
+        """Tells health checks and routers that this edge takes no more clients."""
+        if self._server is not None:
+            await self._server.set_serving(serving=False)
+        if self.reporter is not None:
+            self.reporter.report_load()
+
+    async def close(self) -> None:
+        """Ends streams, then servers, then what is under way."""
+        if self._servicer is not None:
+            self._servicer.end_streams()
+        if self.reporter is not None:
+            await self.reporter.stop()
+        if self._watch is not None:
+            await self._watch.stop()
+        if self._server is not None:
+            await self._server.stop(_GRACE_SECONDS)
+        await self.upstream.stop()
+        for channel in (self._group_channel, self._unread_channel, self._router_channel):
+            await channel.close(None)
+
+
+class EdgeApp:
+    """One edge: a `Part`. `http_address` and `grpc_address` hold what was bound, `edge_id` and `incarnation` who it is."""
+
+    name = "edge"
+
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        aio: AioThread,
+        *,
+        uplink_producer: UplinkProducer | None = None,
+        registry: CollectorRegistry | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Takes what it needs; nothing is opened yet.
+
+        Raises:
+            ThrongError: INVALID_ARGUMENT when the uplink is `memory` and no producer is given.
+        """
+        if (settings.uplink == "memory") != (uplink_producer is not None):
+            raise ThrongError(ErrorCode.INVALID_ARGUMENT, "the uplink memory needs a producer in the same process, and only it")
+        self._settings = settings
+        self._aio = aio
+        self._producer = uplink_producer
+        self._registry = registry or CollectorRegistry()
+        self._clock = clock or SystemClock()
+        self._metrics = EdgeMetrics(self._registry, clock=self._clock)
+        self._cpu = CpuShare(clock=self._clock)
+        self.readiness = Readiness()
+        self._ready = threading.Event()
+        self._hub_thread = AioThread("edge-hub")
+        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="edge-metrics")
+        self._hub_counters = HubCounters()
+        self._session_counters = SessionCounters()
+        self._business: _Business | None = None
+        self._door: HubDoor | None = None
+        self._http: tornado.httpserver.HTTPServer | None = None
+        self._sockets: list[socket.socket] = []
+        self._registration: Registration | None = None
+        self._stopped = False
+        self.http_address = ""
+        self.grpc_address = ""
+        self.edge_id = ""
+        self.incarnation = 0
+
+    # Start ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Returns when clients are served; they are admitted as soon as a router has applied the routes (`wait_ready`).
+
+        Raises:
+            ThrongError: an address is taken, or a key file cannot be used.
+        """
+        settings = self._settings
+        key = load_secret(settings.jwt_secret_file) if settings.jwt_secret_file is not None else _public_key(settings)
+        self._bind()
+        self.incarnation = self._clock.now_ms()
+        self._hub_thread.start()
+        self._aio.run(self._open_business(), _CALL_SECONDS)
+        self._hub_thread.run(self._open_hub(), _CALL_SECONDS)
+        self._aio.run(self._serve_routers(), _CALL_SECONDS)
+        self._hub_thread.run(self._serve_clients(key), _CALL_SECONDS)
+        _log.info("edge_started", edge_id=self.edge_id, http=self.http_address, grpc=self.grpc_address)
+
+    def wait_ready(self, timeout_seconds: float) -> bool:
+        """Waits until new clients may come, at most so long; tells whether they may."""
+        return self._ready.wait(timeout_seconds)
+
+    def _bind(self) -> None:
+        settings = self._settings
+        try:
+            self._sockets = tornado.netutil.bind_sockets(settings.port, settings.host, backlog=4096)
+        except OSError as error:
+            address = f"{settings.host}:{settings.port}"
+            raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
+        port = self._sockets[0].getsockname()[1]
+        self.http_address = f"{settings.host}:{port}"
+        self.edge_id = settings.edge_id or _default_edge_id(port)
+
+    async def _open_business(self) -> None:
+        self._business = _Business(self._settings, self._metrics, self._producer)
+
+    async def _open_hub(self) -> None:
+        business = self._need_business()
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        business.upstream.attach(loop)
+        self._session_counters.on_fan_out_done = self._metrics.fan_out_done
+        hub_settings = HubSettings(
+            max_frame_bytes=settings.max_frame_bytes, heartbeat_interval_seconds=settings.heartbeat_interval_ms / 1000
+        )
+        self._door = HubDoor(
+            lambda door: Hub(handler=door, settings=hub_settings, clock=self._clock, counters=self._hub_counters),
+            lambda hub: EdgeSessions(
+                hub,
+                business.upstream,
+                make_codecs(),
+                self._clock,
+                _session_settings(settings),
+                self._session_counters,
+                SessionIdentity(EdgeId(self.edge_id), self.incarnation),
+            ),
+        )
+        self._door.start(loop)
+
+    async def _serve_routers(self) -> None:
+        business, sessions = self._need_business(), self._need_door().sessions
+        settings = self._settings
+        gate = HubGate(sessions, asyncio.get_running_loop())
+        gate.attach(self._hub_thread.loop)
+        servicer = EdgeServicer(
+            self.edge_id,
+            self.incarnation,
+            gate,
+            read_event=functools.partial(to_event, wants_json=sessions.wants_json),
+            drain=self._drain_soon,
+            events_received=self._metrics.events_received,
+        )
+        port = await business.serve(servicer)
+        self.grpc_address = f"{settings.internal_host}:{port}"
+        identity = EdgeIdentity(
+            edge_id=self.edge_id,
+            incarnation=self.incarnation,
+            internal_address=settings.internal_address or self.grpc_address,
+            public_url=settings.public_url or f"ws://{_reachable(self.http_address)}",
+            weight=settings.weight,
+        )
+        business.reporter = RouteReporter(settings.router_addresses, identity, load=self._load, on_applied=self._routes_applied)
+        business.reporter.start()
+        business.watch(self._upstream_changed)
+        self._count(business, gate)
+
+    def _count(self, business: _Business, gate: HubGate) -> None:
+        reporter, producer, door = business.reporter, business.own_producer, self._need_door()
+        parts = CountedParts(
+            hub=self._hub_counters,
+            sessions=self._session_counters,
+            calls_under_way=lambda: business.upstream.calls_under_way,
+            calls_refused=lambda: business.upstream.refused_calls,
+            waiting_events=lambda: gate.waiting_events,
+            uplink_records=lambda: producer.records_in_flight if producer is not None else 0,
+            router_connected=lambda: reporter is not None and reporter.connected,
+            router_reconnects=lambda: reporter.reconnects if reporter is not None else 0,
+            rooms_by_size=door.sessions.rooms_by_size,
+        )
+        self._registration = Registration(self._registry, PartsCollector(parts))
+
+    async def _serve_clients(self, key: TokenKey) -> None:
+        settings = self._settings
+        business, door = self._need_business(), self._need_door()
+        issuer = TokenIssuer(key, clock=self._clock, audience=settings.audience) if settings.dev_login else None
+        services = HttpServices(
+            edge_id=self.edge_id,
+            door=door,
+            verifier=JwtTokenVerifier(key, clock=self._clock, audience=settings.audience),
+            issuer=issuer,
+            rules=UpgradeRules(settings.allowed_origins, settings.allow_access_token_query, settings.max_groups_in_url),
+            limits=HttpLimits(max_connections=settings.max_connections, login_ttl_seconds=settings.dev_login_ttl_seconds),
+            readiness=self.readiness,
+            budget=HandshakeBudget(settings.handshakes_per_second, clock=self._clock),
+            site=load_site(settings.static_dir),
+            config=PageConfig(version=__version__, default_groups=settings.default_groups),
+            assign=business.router.assign,
+            own_url=settings.public_url,
+            upgraded=self._metrics.handshake,
+            render_metrics=self._render_metrics,
+        )
+        self._http = make_server(services)
+        self._http.add_sockets(self._sockets)
+
+    # While it runs --------------------------------------------------------------------------------------------------
+
+    def _load(self) -> LoadSample:
+        return LoadSample(
+            connections=self._hub_counters.connections,
+            cpu_share=self._cpu.take(),
+            fanout_lag_ms=self._metrics.fan_out_lag_ms(),
+            draining=self.readiness.draining,
+        )
+
+    def _routes_applied(self) -> None:
+        self.readiness.routes_applied = True
+        self._note_readiness()
+        self._need_business().upstream.post_to_hub(self._need_door().sessions.on_routes_applied)
+
+    def _upstream_changed(self, reachable: bool) -> None:
+        self.readiness.upstream_reachable = reachable
+        self._note_readiness()
+
+    def _note_readiness(self) -> None:
+        if self.readiness.ready:
+            self._ready.set()
+        else:
+            self._ready.clear()
+
+    async def _render_metrics(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._scrapes, generate_latest, self._registry)
+
+    def _drain_soon(self, window_ms: int | None) -> int:
+        """Begins a drain. Business loop."""
+        self.readiness.draining = True
+        self._note_readiness()
+        business, door = self._need_business(), self._need_door()
+        if business.reporter is not None:
+            business.reporter.report_load()
+        window = self._settings.drain_window_ms if window_ms is None else window_ms
+        business.upstream.post_to_hub(lambda: door.sessions.drain(window))
+        return self._hub_counters.connections
+
+    # Stop -----------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Not ready, weight 0, clients leave over the drain window, the rest is closed with 4000, cursors are flushed, streams
+        end, servers end. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self.readiness.draining = True
+        self._note_readiness()
+        if self._business is not None:
+            self._aio.run(self._business.not_serving(), _CALL_SECONDS)
+        if self._door is not None:
+            self._send_clients_away(self._door)
+        if self._business is not None:
+            if self._business.own_producer is not None:
+                self._business.own_producer.close(_FLUSH_SECONDS)
+            self._aio.run(self._business.close(), _CALL_SECONDS)
+        if self._hub_thread.loop.is_running():
+            self._hub_thread.run(self._close_hub(), _CALL_SECONDS)
+        for sock in self._sockets:
+            sock.close()
+        self._hub_thread.stop()
+        self._scrapes.shutdown(wait=True, cancel_futures=True)
+        if self._registration is not None:
+            self._registration.end()
+
+    def _send_clients_away(self, door: HubDoor) -> None:
+        window_ms = self._settings.drain_window_ms
+        if self._hub_counters.connections and window_ms:
+            self._hub_thread.run(_called(lambda: door.sessions.drain(window_ms)), _CALL_SECONDS)
+            self._wait_for_no_connections(window_ms / 1000 + 0.5)
+        if self._hub_counters.connections:
+            self._hub_thread.run(_called(lambda: door.hub.close_all(CloseCode.DRAINING, "the edge stops")), _CALL_SECONDS)
+            self._wait_for_no_connections(_CLOSE_SECONDS)
+        self._hub_thread.run(self._flush(door), _CALL_SECONDS)
+
+    async def _flush(self, door: HubDoor) -> None:
+        flushed = asyncio.Event()
+        door.sessions.stop(flushed.set)
+        try:
+            await asyncio.wait_for(flushed.wait(), _FLUSH_SECONDS)
+        except TimeoutError:
+            _log.warning("cursors_not_flushed", edge_id=self.edge_id)
+
+    def _wait_for_no_connections(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._hub_counters.connections and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    async def _close_hub(self) -> None:
+        if self._http is not None:
+            self._http.stop()
+            await self._http.close_all_connections()
+        if self._door is not None:
+            self._door.stop()
+
+    def _need_business(self) -> _Business:
+        assert self._business is not None
+        return self._business
+
+    def _need_door(self) -> HubDoor:
+        assert self._door is not None
+        return self._door
+
+
+async def _called(callback: Callable[[], object]) -> None:
+    callback()
+
+
+def _public_key(settings: EdgeSettings) -> TokenKey:
+    assert settings.jwt_public_key_file is not None
+    return load_public_key(settings.jwt_public_key_file)
+
+
+def _default_edge_id(port: int) -> str:
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:50]
+    return f"{host or 'edge'}:{port}"
+
+
+def _reachable(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    return f"{socket.gethostname()}:{port}" if host in ("0.0.0.0", "::", "") else address
+
+
+def _session_settings(settings: EdgeSettings) -> SessionSettings:
+    return SessionSettings(
+        max_connections_per_user=settings.max_connections_per_user,
+        min_send_interval_ms=settings.min_send_interval_ms,
+        heartbeat_interval_ms=settings.heartbeat_interval_ms,
+        max_frame_bytes=settings.max_frame_bytes,
+        reconnect_base_ms=settings.reconnect_base_ms,
+        reconnect_max_ms=settings.reconnect_max_ms,
+        idle_timeout_ms=settings.idle_timeout_ms,
+    )
