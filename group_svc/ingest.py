@@ -14,7 +14,7 @@ from group_svc.core.admission import Admission
 from group_svc.core.commit_queue import CommitQueue
 from group_svc.core.offsets import OffsetTracker
 from group_svc.metrics import GroupMetrics
-from throng.domain.errors import ThrongError
+from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import UserId
 from throng.ports.uplink import UplinkConsumer, UplinkRecord
 
@@ -70,10 +70,14 @@ class Lane:
         timer.daemon = True
         timer.start()
         self._put(None)
-        if self._thread.is_alive():
-            self._thread.join()
+        self.join(deadline - time.monotonic() + _POLL_SECONDS)
         timer.cancel()
         timer.join()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Waits for the thread to end."""
+        if self._thread.is_alive():
+            self._thread.join(max(timeout_seconds, 0.0))
 
     def _run(self) -> None:
         while not self._abandon.is_set():
@@ -103,12 +107,28 @@ class Lane:
             try:
                 pending = self._admission.admit(records)
             except ThrongError as error:
-                _log.warning("check_waits", code=error.code.name, records=len(records))
+                if error.code is not ErrorCode.UNAVAILABLE:
+                    self._check_apart(records, error)
+                    return
+                _log.warning("check_waits", records=len(records))
                 if self._abandon.wait(_PAUSE_SECONDS):
                     return
                 continue
+            except Exception as error:
+                self._check_apart(records, error)
+                return
             self._committing.put(pending)
             return
+
+    def _check_apart(self, records: Sequence[UplinkRecord], error: Exception) -> None:
+        """Finds the record that cannot be checked and refuses it alone."""
+        if len(records) > 1:
+            for record in records:
+                self._check([record])
+            return
+        _log.error("record_cannot_be_checked", partition=records[0].partition, offset=records[0].offset, exc_info=error)
+        refusal = ThrongError(ErrorCode.INTERNAL, "The message could not be checked.", retry_after_ms=1000)
+        self._committing.put(self._admission.refuse(records[0], refusal))
 
 
 class Ingest:
@@ -158,6 +178,8 @@ class Ingest:
         for lane in self._lanes:
             lane.finish(self._drain_until)
         write_rest(max(self._drain_until - time.monotonic(), 0.1))
+        for lane in self._lanes:
+            lane.join(5.0)  # a lane that waited for room in the commit queue ends when that is closed
         self._written.set()
         self._thread.join(5.0)
 

@@ -66,7 +66,7 @@ class GroupMetrics:
         self.recent_hits, self.recent_misses, self.recent_errors = (cache.labels(name) for name in ("hit", "miss", "error"))
         self.recent_put_failures = Counter(
             "throng_group_recent_put_failures_total",
-            "Writes to the cache of recent messages that failed (hop 4).",
+            "Writes to the cache of messages that failed (hop 4).",
             registry=registry,
         )
         self.blocks = Counter("throng_group_blocks_total", "Blocks formed (hop 5).", registry=registry)
@@ -79,7 +79,7 @@ class GroupMetrics:
         )
         self.observe_breaks = Counter(
             "throng_group_observe_breaks_total",
-            "Streams to unread_svc that broke or could not be opened (hop 5b).",
+            "Streams to unread_svc that broke or did not open (hop 5b).",
             registry=registry,
         )
 

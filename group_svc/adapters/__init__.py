@@ -1,0 +1,16 @@
+"""What group_svc reaches by technology; named by `app.py` alone, but for the codecs.
+
+- `sqlite_message_store.py`, `sqlite_membership_store.py`  the durable stores in one file (tables in `migrations_sqlite`)
+- `sqlite_rows.py`            rows of that file and what they mean
+- `commit_plan.py`            what a commit writes, apart from SQL
+- `redis_recent_messages.py`  the newest messages, real or embedded (scripts in `lua`)
+- `stored_message_codec.py`   stored messages as protos
+- `group_codec.py`            groups and members as protos
+- `event_codec.py`            publications as protos
+- `publish_queue.py`          what waits for a router
+- `grpc_publisher.py`         the stream to a router (hop 5)
+- `grpc_unread_observer.py`   the stream to unread_svc (hop 5b)
+- `memory_answer_waiters.py`  callers in this process that wait
+- `proto_body_inspector.py`   reads bodies for the checks
+- `word_list_safety.py`       forbidden words
+"""

@@ -1,0 +1,20 @@
+"""What group_svc decides, without I/O: checks, limits, order, blocks, caches over ports.
+
+- `body_check.py`        what a body may be
+- `group_rules.py`       what groups, members and pages may be
+- `membership_cache.py`  groups and members, a few seconds old at most
+- `send_intervals.py`    the least time between two messages of one user
+- `budgets.py`           messages per second of a group
+- `rate_limits.py`       interval and budget together
+- `admission.py`         all checks in order: a record becomes a candidate
+- `pending.py`           a candidate and its place in the uplink
+- `commit_queue.py`      candidates that wait for the writer; HIGH first
+- `completion.py`        what follows a commit: cache, blocks, answers, offsets
+- `offsets.py`           which records are handled
+- `history.py`           messages from the cache or the store
+- `blocks.py`            forms blocks, pure
+- `block_pump.py`        sends blocks when they are due
+- `answers.py`           to whom answers go
+- `submitter.py`         the road of internal programs
+- `directory.py`         groups and members: store, forget, tell
+"""

@@ -48,6 +48,13 @@ class Admission:
             for record, submission, membership in zip(records, submissions, memberships, strict=True)
         ]
 
+    def refuse(self, record: UplinkRecord, error: ThrongError) -> list[Pending]:
+        """Makes the candidate of a record that could not be checked; none for a record without a submission."""
+        if record.submission is None:
+            return []
+        candidate = Candidate(record.submission, refusal=error, sender_name="", lane=Lane.NORMAL, sender_role=Role.NONE)
+        return [Pending(candidate, _DEFAULTS, record.partition, record.offset)]
+
     def _admit_one(self, record: UplinkRecord, submission: Submission, membership: Membership) -> Pending:
         group, member = membership
         settings = _DEFAULTS if group is None else group.settings

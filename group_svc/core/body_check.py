@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from group_svc.core.group_rules import MAX_SEQ
 from group_svc.ports import BodyFacts
 from throng.domain import limits
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import is_identifier
 from throng.domain.message import MessageKind
-
-MAX_SEQ = 2**53
-"""Larger seqs cannot exist: pages and Redis count in doubles."""
 
 
 def check_body(facts: BodyFacts, *, size_bytes: int) -> None:

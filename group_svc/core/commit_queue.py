@@ -31,15 +31,16 @@ class CommitQueue:
 
     def put(self, items: Sequence[Pending]) -> bool:
         """Adds items in order; waits for room. False when the queue was closed: what is left of `items` is not taken."""
-        for item in items:
-            with self._changed:
+        with self._changed:
+            for item in items:
                 while len(self) >= self._capacity and not self._closed:
+                    self._changed.notify_all()
                     self._changed.wait(1.0)
                 if self._closed:
                     return False
                 self._place(item)
-                self._changed.notify_all()
-        return True
+            self._changed.notify_all()
+            return True
 
     def _place(self, item: Pending) -> None:
         user_id = item.candidate.submission.user_id

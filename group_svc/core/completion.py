@@ -24,6 +24,7 @@ from throng.domain.message import StoredMessage
 
 _log = structlog.get_logger("group.completion")
 _MAX_GROUPS = 50_000
+_EVERYTHING = (2**63, 0)
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Completion:
             if not isinstance(outcome, Committed):
                 continue
             group_id, position = pending.candidate.submission.group_id, outcome.position
-            if outcome.repeated and (position.epoch, position.seq) <= self._published.get(group_id, (0, 2**63)):
+            if outcome.repeated and (position.epoch, position.seq) <= self._published.get(group_id, _EVERYTHING):
                 continue
             fresh = found.setdefault((group_id, position.epoch), _Fresh(pending.settings))
             fresh.messages.setdefault(position.seq, outcome.message)

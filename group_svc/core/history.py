@@ -1,4 +1,4 @@
-"""The messages of groups: the cache of recent ones first, the store behind it, and the care that the cache never lies (hops 4, 8)."""
+"""The messages of groups: the cache of recent ones, the store behind it, and the care that the cache never lies (hops 4, 8)."""
 
 from __future__ import annotations
 
