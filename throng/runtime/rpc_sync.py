@@ -64,7 +64,9 @@ class _Interceptor(grpc.ServerInterceptor):
                 return behaviour(request, context)
             except Exception as error:
                 code = _abort(method, error, context)
-                raise
+                if code == "CANCELLED":
+                    raise
+                context.abort(context.code(), context.details())  # plain raise would log every refusal with its trace
             finally:
                 self._metrics.ended(method, code, time.monotonic() - started if timed else None)
 
@@ -77,7 +79,9 @@ class _Interceptor(grpc.ServerInterceptor):
                 yield from behaviour(request, context)
             except Exception as error:
                 code = _abort(method, error, context)
-                raise
+                if code == "CANCELLED":
+                    raise
+                context.abort(context.code(), context.details())  # plain raise would log every refusal with its trace
             finally:
                 self._metrics.ended(method, code, None)
 
