@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,12 @@ def backend_missing(name: str, remedy: str) -> None:
     if name in os.environ.get("REQUIRE_BACKENDS", "").split(","):
         pytest.fail(f"{name} is required and missing: {remedy}")
     pytest.skip(f"{name} is missing: {remedy}")
+
+
+@pytest.fixture(scope="session")
+def report_missing_backend() -> Callable[[str, str], None]:
+    """`backend_missing`, for fixtures in other conftest files, which cannot import this one."""
+    return backend_missing
 
 
 @pytest.fixture(scope="session")

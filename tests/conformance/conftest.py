@@ -1,13 +1,12 @@
 """Adapters under the conformance suites. A new adapter is one more entry in a table here; no suite changes.
 
 A factory yields what the suite needs and cleans up. Whatever needs a server takes it from a fixture that starts one or calls
-`backend_missing`: a visible skip, and a failure where REQUIRE_BACKENDS names the backend.
+`report_missing_backend`: a visible skip, and a failure where REQUIRE_BACKENDS names the backend.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import shutil
 import socket
@@ -35,13 +34,6 @@ from throng.ports.uplink import UplinkConsumer, UplinkProducer
 from throng.testing.fake_clock import FakeClock
 
 _START_DEADLINE_SECONDS = 10.0
-
-
-def backend_missing(name: str, remedy: str) -> None:
-    """Skips the test visibly; fails it where REQUIRE_BACKENDS names the backend."""
-    if name in os.environ.get("REQUIRE_BACKENDS", "").split(","):
-        pytest.fail(f"{name} is required and missing: {remedy}")
-    pytest.skip(f"{name} is missing: {remedy}")
 
 
 @dataclass(frozen=True)
@@ -96,11 +88,11 @@ class RecentStage:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory, report_missing_backend: Callable[[str, str], None]) -> Iterator[str]:
     """Address of a Redis server of our own, empty, on a port that was free."""
     program = shutil.which("redis-server")
     if program is None:
-        backend_missing("redis", "install redis-server")
+        report_missing_backend("redis", "apt-get install redis-server")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
