@@ -1,4 +1,4 @@
-"""The uplink inside one process (adapter `memory`): one partition, bounded, gone with the process."""
+"""The uplink inside one process (adapter `memory`, hops 2 and 3): one partition, bounded, gone with the process."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from throng.ports.uplink import AppendDone, UplinkRecord
 class MemoryUplink:
     """`UplinkProducer` and `UplinkConsumer` over one deque; overflow policy: refuse with UNAVAILABLE."""
 
-    def __init__(self, *, max_records: int = 100_000) -> None:
+    def __init__(self, *, max_records: int = 100_000, max_body_bytes: int = 256 * 1024 * 1024) -> None:
+        """Makes an empty log.
+
+        Args:
+            max_records: records held at most.
+            max_body_bytes: bytes of their bodies held at most.
+        """
         self._max_records = max_records
+        self._max_body_bytes = max_body_bytes
+        self._body_bytes = 0
         self._records: collections.deque[Submission] = collections.deque()
         self._next_offset = 0
         self._changed = threading.Condition()
@@ -23,11 +31,13 @@ class MemoryUplink:
         self._stopped = False
 
     def append(self, submission: Submission, done: AppendDone) -> None:
-        """Appends one record, or refuses it when the bound is reached or the log is closed."""
+        """Appends one record, or refuses it when a bound is reached or the log is closed."""
         with self._changed:
-            accepted = not self._closed and len(self._records) < self._max_records
+            body_bytes = self._body_bytes + len(submission.body)
+            accepted = not self._closed and len(self._records) < self._max_records and body_bytes <= self._max_body_bytes
             if accepted:
                 self._records.append(submission)
+                self._body_bytes = body_bytes
                 self._changed.notify()
         done(None if accepted else unavailable("the uplink is full or closed"))
 
@@ -45,7 +55,9 @@ class MemoryUplink:
                 return []
             taken: list[UplinkRecord] = []
             while self._records and len(taken) < max_records:
-                taken.append(UplinkRecord(0, self._next_offset, self._records.popleft()))
+                submission = self._records.popleft()
+                self._body_bytes -= len(submission.body)
+                taken.append(UplinkRecord(0, self._next_offset, submission))
                 self._next_offset += 1
             if not self._records:
                 self._changed.notify_all()
