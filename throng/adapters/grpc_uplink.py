@@ -217,10 +217,10 @@ class GrpcUplinkProducer:
             return
         batch = self._sent.popleft()
         failures = {failure.index: failure.error for failure in response.failures}
+        self._leave(len(batch.records))
         for index, record in enumerate(batch.records):
             detail = failures.get(index)
             record.done(None if detail is None else _to_error(detail))
-        self._leave(len(batch.records))
 
     def _take_back(self) -> None:
         """Puts what was sent without an answer back to the front, oldest first."""
@@ -239,9 +239,9 @@ class GrpcUplinkProducer:
             self._fail(expired, unavailable("the uplink cannot be reached"))
 
     def _fail(self, records: list[_Record], error: ThrongError) -> None:
+        self._leave(len(records))
         for record in records:
             record.done(error)
-        self._leave(len(records))
 
     def _leave(self, count: int) -> None:
         with self._lock:
