@@ -79,9 +79,9 @@ static void upgrade(int fd) {
     }
 }
 
-static void take(struct member *member, const unsigned char *frame, int header_bytes, int members) {
+static void take(struct member *member, const unsigned char *payload, int members) {
     uint64_t number;
-    memcpy(&number, frame + header_bytes, sizeof number);
+    memcpy(&number, payload, sizeof number);
     number = be64toh(number);
     if (number != member->last + 1) out_of_order++;
     member->last = number;
@@ -92,7 +92,7 @@ static void take(struct member *member, const unsigned char *frame, int header_b
     }
 }
 
-static void read_member(struct member *member, int header_bytes, int frame_bytes, int members) {
+static void read_member(struct member *member, int members) {
     static unsigned char buffer[MAX_FRAME + 262144];
     memcpy(buffer, member->part, member->held);
     ssize_t received = recv(member->fd, buffer + member->held, 262144, MSG_DONTWAIT);
@@ -102,7 +102,13 @@ static void read_member(struct member *member, int header_bytes, int frame_bytes
         exit(1);
     }
     int length = member->held + received, at = 0;
-    for (; length - at >= frame_bytes; at += frame_bytes) take(member, buffer + at, header_bytes, members);
+    while (length - at >= 4) { /* a ping of 2 bytes waits here for the next message */
+        int header_bytes = buffer[at + 1] == 126 ? 4 : 2;
+        int payload_bytes = buffer[at + 1] == 126 ? buffer[at + 2] << 8 | buffer[at + 3] : buffer[at + 1];
+        if (length - at < header_bytes + payload_bytes) break;
+        if (!(buffer[at] & 8)) take(member, buffer + at + header_bytes, members); /* not a control frame */
+        at += header_bytes + payload_bytes;
+    }
     member->held = length - at;
     memcpy(member->part, buffer + at, member->held);
 }
@@ -115,9 +121,9 @@ static void ask(int control, int count) {
 int main(int argc, char **argv) {
     if (argc < 8) return 2;
     int port = atoi(argv[1]), control_port = atoi(argv[2]), pid = atoi(argv[3]), members = atoi(argv[4]);
-    int message_bytes = atoi(argv[5]), header_bytes = message_bytes < 126 ? 2 : 4, frame_bytes = message_bytes + header_bytes;
+    int message_bytes = atoi(argv[5]);
     double seconds = atof(argv[6]);
-    if (frame_bytes > MAX_FRAME) return 2;
+    if (message_bytes + 4 > MAX_FRAME) return 2;
     struct member *all = calloc(members, sizeof *all);
     int epoll = epoll_create1(0), control = connect_to(control_port);
     struct epoll_event event = {.events = EPOLLIN}, events[512];
@@ -143,13 +149,13 @@ int main(int argc, char **argv) {
             ask(control, more);
             asked += more;
             int count = epoll_wait(epoll, events, 512, 100);
-            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, header_bytes, frame_bytes, members);
+            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, members);
         }
         printf("%d %lu %.3f %.3f %lu\n", window, deliveries, now() - began, cpu_seconds(pid) - cpu, out_of_order);
         fflush(stdout);
-        while (completed < asked) {
+        while (w + 1 < argc && completed < asked) {
             int count = epoll_wait(epoll, events, 512, 1000);
-            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, header_bytes, frame_bytes, members);
+            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, members);
         }
     }
     return 0;
