@@ -55,7 +55,12 @@ class RateLimits:
                         ErrorCode.GROUP_BUSY, "The group is very busy right now; try again in a moment.", retry_after_ms=wait_ms
                     )
             self._intervals.accept(
-                group_id, user_id, submission.client_msg_id, received_at_ms=received_at_ms, checked_at_ms=checked_at_ms
+                group_id,
+                user_id,
+                submission.client_msg_id,
+                interval_ms=settings.send_interval_ms,
+                received_at_ms=received_at_ms,
+                checked_at_ms=checked_at_ms,
             )
         return True
 

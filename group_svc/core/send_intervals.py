@@ -48,12 +48,23 @@ class SendIntervals:
             return 0
         return interval_ms - max(elapsed_ms, 0)
 
-    def accept(self, group_id: GroupId, user_id: UserId, client_msg_id: str, *, received_at_ms: int, checked_at_ms: int) -> None:
-        """Notes that a message was accepted."""
+    def accept(
+        self,
+        group_id: GroupId,
+        user_id: UserId,
+        client_msg_id: str,
+        *,
+        interval_ms: int,
+        received_at_ms: int,
+        checked_at_ms: int,
+    ) -> None:
+        """Notes that a message was accepted. Receive time moves on by the interval at least: two edges do not give two shares."""
         key = (group_id, user_id)
         last = self._last.pop(key, None)
-        before = None if last is None else (last.received_at_ms, last.checked_at_ms, last.client_msg_id)
-        newest_ms = received_at_ms if last is None else max(received_at_ms, last.received_at_ms)
+        before, newest_ms = None, received_at_ms
+        if last is not None:
+            before = (last.received_at_ms, last.checked_at_ms, last.client_msg_id)
+            newest_ms = max(received_at_ms, last.received_at_ms + interval_ms)
         self._last[key] = _Last(newest_ms, checked_at_ms, client_msg_id, before)
         if len(self._last) > self._max_entries:
             self._last.popitem(last=False)
