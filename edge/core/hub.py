@@ -86,6 +86,7 @@ class Hub:
         self._gone: list[Connection] = []
         self._leaving: list[tuple[Connection, CloseCode, str]] = []
         self._slicing = False
+        self._stopped = False
         self._wheel = TimingWheel(
             interval_seconds=settings.heartbeat_interval_seconds,
             tick_seconds=settings.heartbeat_tick_seconds,
@@ -115,9 +116,11 @@ class Hub:
         """Takes over a socket after its upgrade; `initial`: bytes that came after the request. No handler is called meanwhile.
 
         Raises:
-            OSError: the socket is dead already; it is closed.
+            OSError: the socket is dead already, or the hub has stopped; the socket is closed.
         """
         try:
+            if self._stopped:
+                raise ConnectionAbortedError("the hub has stopped")
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,10 +182,11 @@ class Hub:
         return self._counters.connections
 
     def stop(self) -> None:
-        """Drops all that is left and leaves the loop. `on_closed` is called for each. Idempotent."""
+        """Drops all that is left and leaves the loop. `on_closed` is called for each. Idempotent; later calls of others do nothing."""
         loop, self._loop = self._loop, None
-        if self._epoll.closed:
+        if self._stopped:
             return
+        self._stopped = True
         if loop is not None:
             loop.remove_reader(self._epoll.fileno())
             self._timer.cancel()
@@ -250,9 +254,10 @@ class Hub:
             self._soon(self._close_some)
 
     def _soon(self, callback: Callable[[], None]) -> None:
-        if self._loop is None:
+        if self._loop is not None:
+            self._loop.call_soon(callback)
+        elif not self._stopped:
             raise RuntimeError("the hub is not attached to a loop")
-        self._loop.call_soon(callback)
 
     # --- one connection --------------------------------------------------------------------------------------------
 

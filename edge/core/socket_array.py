@@ -25,7 +25,7 @@ class SocketArray:
     """Connections in an order that nobody relies on, with O(1) `add` and `remove`, also in the middle of a pass.
 
     A pass runs from the end down to place 0: places below `cursor` are still to be served. Who joins is put at the end and
-    so gets only frames queued later; who leaves is replaced so that no one is served twice or left out.
+    so misses that pass, but none that begins later; who leaves is replaced so that no one is served twice or left out.
 
     Invariants: `sends[i]` serves `connections[i]`: the socket's own bound `send`, or, while the connection has an outbox,
     a function that queues there, so that the inner loop asks nothing.

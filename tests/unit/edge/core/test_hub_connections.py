@@ -253,6 +253,12 @@ def test_stop_tells_the_handler_and_may_be_repeated():
         client.take()
         assert client.ended
         assert s.loop.readers == {}
+        s.hub.fan_out(s.hub.array(), b"x", head_frame=bytes)
+        s.hub.close_all(CloseCode.NORMAL)
+        near, far = socket.socketpair()
+        with far, pytest.raises(ConnectionAbortedError):
+            s.hub.adopt(near, binary=True)
+        assert near.fileno() == -1
 
 
 def test_a_dead_socket_is_refused():
