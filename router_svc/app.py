@@ -15,6 +15,7 @@ from router_svc.core.report_session import ReportPolicy
 from router_svc.metrics import RouterMetrics
 from router_svc.servicer import RouterServicer
 from router_svc.settings import RouterSettings
+from throng.adapters.system_clock import SystemClock
 from throng.api.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
 from throng.ports.clock import Clock
 from throng.runtime.aio_thread import AioThread
@@ -33,12 +34,14 @@ class RouterApp:
 
     name = "router"
 
-    def __init__(self, settings: RouterSettings, aio: AioThread, *, registry: CollectorRegistry, clock: Clock) -> None:
+    def __init__(
+        self, settings: RouterSettings, aio: AioThread, *, registry: CollectorRegistry, clock: Clock | None = None
+    ) -> None:
         """Does nothing yet; `aio` must run before `start` and until `stop` has returned."""
         self.grpc_address = ""
         self._settings = settings
         self._aio = aio
-        self._clock = clock
+        self._clock: Clock = clock or SystemClock()
         self._metrics = RouterMetrics(registry)
         self._rpc_metrics = RpcMetrics("router", registry)
         self._routes: RedisRouteRegistry | None = None
@@ -115,6 +118,7 @@ def _link_policy(settings: RouterSettings) -> LinkPolicy:
         queue_bytes=settings.queue_bytes,
         batch_events=settings.batch_events,
         batch_bytes=settings.batch_bytes,
+        window_bytes=settings.window_bytes,
         write_seconds=settings.write_seconds,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import structlog
@@ -28,6 +28,7 @@ _MAX_GROUPS = 10_000
 _MAX_AVOID = 16
 _READ_AHEAD = 64
 _GOOD_BYE_PAUSE_SECONDS = 0.2
+_GOOD_BYE_SECONDS = 3.0
 
 
 class RouterServicer(RouterServiceServicer):
@@ -92,7 +93,11 @@ class RouterServicer(RouterServiceServicer):
             # stream by itself, and is still there, says good-bye.
             await asyncio.sleep(_GOOD_BYE_PAUSE_SECONDS)
             if not context.cancelled():
-                await session.good_bye()
+                await _within_moment(session.good_bye())
+        except asyncio.CancelledError:
+            if session.draining:
+                await _within_moment(session.good_bye())
+            raise
         finally:
             self._metrics.report_streams.dec()
             await self._close(inbox)
@@ -152,6 +157,13 @@ class RouterServicer(RouterServiceServicer):
             ],
             online=sum(route.connections for route in routes),
         )
+
+
+async def _within_moment(good_bye: Coroutine[Any, Any, None]) -> None:
+    try:
+        await asyncio.wait_for(good_bye, _GOOD_BYE_SECONDS)
+    except (ThrongError, TimeoutError) as error:
+        _log.info("edge_good_bye_not_noted", reason=type(error).__name__)
 
 
 def _invalid(text: str, field: str) -> ThrongError:

@@ -16,11 +16,11 @@ class RouterSettings(ServiceSettings):
     model_config = service_config("router")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on for gRPC.")
-    port: int = Field(default=7302, ge=0, le=65_535, description="Port to listen on for gRPC; 0: any free one.")
+    port: int = Field(default=7002, ge=0, le=65_535, description="Port to listen on for gRPC; 0: any free one.")
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0",
-        pattern=r"^(redis|rediss|unix|embedded)://",
-        description="Where the registry of routes is: redis://host:port/db, or embedded://NAME inside this process.",
+        default="embedded://throng",
+        pattern=r"^(redis|rediss|embedded)://",
+        description="Where the registry of routes is: redis://, rediss://, or embedded://NAME inside this process.",
     )
     redis_timeout_seconds: float = Field(default=1.0, gt=0, le=10, description="Deadline of every call of Redis.")
     heartbeat_seconds: float = Field(
@@ -37,6 +37,9 @@ class RouterSettings(ServiceSettings):
     queue_bytes: int = Field(default=32 << 20, ge=4096, description="Bytes that wait for one edge before blocks shrink to heads.")
     batch_events: int = Field(default=500, ge=1, le=10_000, description="Events in one message to an edge.")
     batch_bytes: int = Field(default=1 << 20, ge=4096, le=4 << 20, description="Bytes of events in one message to an edge.")
+    window_bytes: int = Field(
+        default=2 << 20, ge=4096, description="Bytes written to an edge and not taken over by it yet, before events wait here."
+    )
     write_seconds: float = Field(
         default=20.0, gt=0, description="How long an edge may take nothing before its stream is dialled anew."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class LinkPolicy:
         queue_bytes: their bytes.
         batch_events: events in one message.
         batch_bytes: their bytes; stays below what an edge accepts in one message.
+        window_bytes: written to an edge and not taken over by it yet; above it events wait in the queue, where they can
+            shrink. (gRPC itself takes some megabytes off our hands that nobody reads.)
         write_seconds: how long an edge may take nothing before its stream is broken off and dialled anew.
         reconnect_seconds: first pause before dialling again; doubles up to `max_reconnect_seconds`.
     """
@@ -39,9 +42,19 @@ class LinkPolicy:
     queue_bytes: int = 32 << 20
     batch_events: int = 500
     batch_bytes: int = 1 << 20
+    window_bytes: int = 2 << 20
     write_seconds: float = 20.0
     reconnect_seconds: float = 0.1
     max_reconnect_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What was written in one message; `last` counts the events of the stream up to its end."""
+
+    last: int
+    size_bytes: int
+    items: Sequence[Outgoing | HeadNotice]
 
 
 class EdgeLink:
@@ -59,7 +72,9 @@ class EdgeLink:
         self._filled = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
-        self._call: Any = None
+        self._unaccepted: deque[_Batch] = deque()
+        self._unaccepted_bytes = 0
+        self._accepted = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"router-link-{info.edge_id}")
 
     def push(self, item: Outgoing) -> None:
@@ -75,7 +90,7 @@ class EdgeLink:
         self._drained.clear()
 
     async def flush(self, timeout_seconds: float) -> bool:
-        """Waits until everything is written; False: not in that time."""
+        """Waits until the edge has taken over everything; False: not in that time."""
         try:
             await asyncio.wait_for(self._drained.wait(), timeout_seconds)
         except TimeoutError:
@@ -109,7 +124,7 @@ class EdgeLink:
         """Keeps one stream until it ends; returns why it did."""
         call = edge_pb2_grpc.EdgeServiceStub(channel).Deliver()
         pump = asyncio.create_task(self._pump(call), name=f"router-pump-{self.info.edge_id}")
-        reader = asyncio.create_task(_read(call), name=f"router-reader-{self.info.edge_id}")
+        reader = asyncio.create_task(self._read(call), name=f"router-reader-{self.info.edge_id}")
         try:
             await asyncio.wait({pump, reader}, return_when=asyncio.FIRST_COMPLETED)
             stalled = pump.done() and not pump.cancelled() and isinstance(pump.exception(), TimeoutError)
@@ -122,6 +137,10 @@ class EdgeLink:
                 task.cancel()
             await asyncio.gather(pump, reader, return_exceptions=True)
             call.cancel()
+            # They may not have arrived: once more on the next stream. Receivers drop by seq what they have.
+            self.queue.put_back([item for batch in self._unaccepted for item in batch.items])
+            self._unaccepted.clear()
+            self._unaccepted_bytes = 0
 
     async def _pump(self, call: Any) -> None:
         policy = self._policy
@@ -130,26 +149,38 @@ class EdgeLink:
             await call.write(greeting)
         self.connected = True
         self.failing = False
+        written = 0
         while True:
+            await self._wait_for_window()
             items = self.queue.take(max_events=policy.batch_events, max_bytes=policy.batch_bytes)
             if not items:
-                self._drained.set()
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            await self._write(call, items)
-
-    async def _write(self, call: Any, items: Sequence[Outgoing | HeadNotice]) -> None:
-        events = [item.event if isinstance(item, Outgoing) else self._head_event(item) for item in items]
-        try:
-            async with asyncio.timeout(self._policy.write_seconds):
+            events = [item.event if isinstance(item, Outgoing) else self._head_event(item) for item in items]
+            written += len(events)
+            batch = _Batch(written, sum(map(len, events)), items)
+            self._unaccepted.append(batch)
+            self._unaccepted_bytes += batch.size_bytes
+            async with asyncio.timeout(policy.write_seconds):
                 await call.write(edge_pb2.DeliverRequest(events=events))
-        except BaseException:
-            # It may not have arrived: once more on the next stream. Receivers drop by seq what they have.
-            self.queue.put_back(items)
-            raise
-        self._metrics.delivered_events.inc(len(items))
-        self._metrics.delivered_batches.inc()
+            self._metrics.delivered_events.inc(len(items))
+            self._metrics.delivered_batches.inc()
+
+    async def _wait_for_window(self) -> None:
+        while self._unaccepted_bytes > self._policy.window_bytes:
+            self._accepted.clear()
+            async with asyncio.timeout(self._policy.write_seconds):
+                await self._accepted.wait()
+
+    async def _read(self, call: Any) -> None:
+        """Reads how far the edge has taken over, until the stream ends."""
+        async for response in call:
+            while self._unaccepted and self._unaccepted[0].last <= response.accepted_events:
+                self._unaccepted_bytes -= self._unaccepted.popleft().size_bytes
+            self._accepted.set()
+            if not self._unaccepted and not self.queue:
+                self._drained.set()
 
     def _head_event(self, head: HeadNotice) -> bytes:
         return edge_pb2.EdgeEvent(
@@ -157,9 +188,3 @@ class EdgeLink:
             published_at_ms=self._clock.now_ms(),
             head=edge_pb2.Head(epoch=head.epoch, head_seq=head.head_seq),
         ).SerializeToString()
-
-
-async def _read(call: Any) -> None:
-    """Reads acknowledgements until the stream ends; that it ends is what matters."""
-    async for _ in call:
-        pass

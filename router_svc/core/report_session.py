@@ -127,8 +127,13 @@ class ReportSession:
         self._metrics.report_seconds.observe(self._clock.monotonic() - started)
         return self._ask(wanted)
 
+    @property
+    def draining(self) -> bool:
+        """The edge said that it empties itself: when its stream breaks, it is about to stop."""
+        return self._load is not None and self._load.draining
+
     async def good_bye(self) -> None:
-        """The edge closed the stream by itself: it stops, and nothing is to be sent to it any more."""
+        """The edge stops: nothing is to be sent to it any more, and no client either. One attempt; else its record expires."""
         if self._info is None:
             return
         standing = await self._registry.deregister(self._session)
