@@ -66,6 +66,7 @@ class GrpcUpstream:
         self._to_business: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
         self._to_hub: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._calling: set[asyncio.Task[Any]] = set()
         self._stopped = False
         self._enters: CallBatches[group_pb2.EnterRequest, EnteredGroup] = CallBatches(self._enter_batch, self._spawn)
         self._counts: CallBatches[unread_pb2.UserInGroup, UnreadCount] = CallBatches(self._unread_batch, self._spawn)
@@ -86,11 +87,11 @@ class GrpcUpstream:
     async def stop(self) -> None:
         """Fails what is under way with UNAVAILABLE; later calls fail at once. Runs in the business loop. Idempotent."""
         self._stopped = True
-        await asyncio.sleep(0)  # a task that is cancelled before its first step would never answer
-        tasks = list(self._tasks)
-        for task in tasks:
+        # Only tasks inside their call are cancelled: one that is cancelled before its first step would never answer, and one
+        # that has not begun sees `_stopped`.
+        for task in list(self._calling):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def post_to_hub(self, callback: Callable[[], None]) -> None:
         """Runs `callback` in the hub's loop, in order with all results."""
@@ -248,6 +249,9 @@ class GrpcUpstream:
             return unavailable("the edge stops")
         started = asyncio.get_running_loop().time()
         code = "OK"
+        task = asyncio.current_task()
+        assert task is not None
+        self._calling.add(task)
         try:
             return await call()
         except grpc.RpcError as error:
@@ -261,6 +265,7 @@ class GrpcUpstream:
             _log.error("upstream_call_failed", method=method, exc_info=error)
             return ThrongError(ErrorCode.INTERNAL, "a defect of the edge; see its log")
         finally:
+            self._calling.discard(task)
             self._call_ended(method, code, asyncio.get_running_loop().time() - started)
 
     async def _list_messages(self, request: message_pb2.ListMessagesRequest) -> FetchedPage:
