@@ -11,7 +11,6 @@ import pathlib
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -71,6 +70,14 @@ def open_stores(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Itera
     """Opens the stores of one adapter, empty at first."""
     with GROUP_STORES[request.param](tmp_path) as opener:
         yield opener
+
+
+@pytest.fixture(params=sorted(GROUP_STORES))
+def make_tables(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], contextlib.AbstractContextManager[OpenStores]]:
+    """Makes new empty tables at every call, for a test that needs many."""
+    return lambda: GROUP_STORES[request.param](tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture
@@ -146,9 +153,3 @@ def uplink(request: pytest.FixtureRequest) -> tuple[UplinkProducer, UplinkConsum
 def clock(request: pytest.FixtureRequest) -> Clock:
     """A clock."""
     return CLOCKS[request.param]()
-
-
-@pytest.fixture
-def python() -> str:
-    """The interpreter that runs the tests, for child processes."""
-    return sys.executable
