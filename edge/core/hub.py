@@ -182,7 +182,7 @@ class Hub:
         return self._counters.connections
 
     def stop(self) -> None:
-        """Drops all that is left and leaves the loop. `on_closed` is called for each. Idempotent; later calls of others do nothing."""
+        """Drops all that is left, calls `on_closed` for each and leaves the loop. Idempotent; other calls do nothing later."""
         loop, self._loop = self._loop, None
         if self._stopped:
             return
