@@ -5,7 +5,7 @@ import type { Decoded } from "./codec";
 import { browserEnvironment, type Environment } from "./environment";
 import { GroupSession } from "./group";
 import { GroupList } from "./group_list";
-import { OutgoingQueue } from "./outgoing";
+import { OutgoingQueue, type Outgoing } from "./outgoing";
 import { localRefusal, Requests } from "./requests";
 import { Store } from "./store";
 import { ErrorCode, type Refusal, type ServerEvent, type Welcome } from "./types";
@@ -59,7 +59,7 @@ export class ThrongClient {
     this.outgoing = new OutgoingQueue(environment, {
       ready: (groupId) => this.sessions.get(groupId)?.ready ?? false,
       intervalMs: (groupId) => Math.max(this.minSendIntervalMs, this.sessions.get(groupId)?.sendIntervalMs ?? 0),
-      transmit: ({ groupId, clientMsgId, text }) => this.requests.tell({ kind: "send", groupId, clientMsgId, text }),
+      transmit: (item) => this.transmit(item),
       onFailed: (item, refusal) => this.sessions.get(item.groupId)?.onSendFailed(item.clientMsgId, refusal),
     });
     this.connection.state.subscribe((state) => this.onConnectionState(state));
@@ -165,6 +165,12 @@ export class ThrongClient {
     if (tooLarge) session.onSendFailed(clientMsgId, localRefusal(ErrorCode.TOO_LARGE, "larger than a frame may be"));
     else if (this.state.get().phase === "stopped") session.onSendFailed(clientMsgId, notConnected());
     else this.outgoing.add({ groupId: session.groupId, clientMsgId, text });
+  }
+
+  private transmit({ groupId, clientMsgId, text }: Outgoing): boolean {
+    const taken = this.requests.tell({ kind: "send", groupId, clientMsgId, text });
+    if (taken) this.sessions.get(groupId)?.onSubmitted(clientMsgId);
+    return taken;
   }
 
   private session(groupId: string): GroupSession {

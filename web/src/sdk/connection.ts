@@ -56,6 +56,7 @@ export class Connection {
   private attempt = 0;
   private failedOpenings = 0;
   private life = 0;
+  private avoid = "";
   private onlineSinceMs = 0;
   private heardAtMs = 0;
   private timer: TimerId = null;
@@ -114,6 +115,7 @@ export class Connection {
     this.options.environment.clearTimer(this.drainTimer);
     this.drainTimer = this.options.environment.setTimer(() => {
       if (this.state.get().phase !== "online") return;
+      this.avoidThisEdge();
       this.letGo();
       this.handlers.onOffline();
       void this.open();
@@ -147,11 +149,13 @@ export class Connection {
   /** The edge that the router recommends, or the address that is known. */
   private async assigned(): Promise<string> {
     const { assignUrl, url, environment } = this.options;
-    if (assignUrl === undefined) return url;
+    // Every other attempt goes to the address that is known, should the recommended one not be reachable from here.
+    if (assignUrl === undefined || this.failedOpenings % 2 === 1) return url;
     try {
-      const answer = (await environment.fetchJson(assignUrl, ASSIGN_TIMEOUT_MS)) as { readonly url?: unknown } | null;
+      const query = this.avoid === "" ? "" : `?avoid=${encodeURIComponent(this.avoid)}`;
+      const answer = (await environment.fetchJson(assignUrl + query, ASSIGN_TIMEOUT_MS)) as { readonly url?: unknown } | null;
       const given = answer?.url;
-      return typeof given === "string" && /^wss?:\/\//.test(given) ? given : url;
+      return typeof given === "string" && /^wss?:\/\//.test(given) ? `${given.replace(/\/$/, "")}/ws` : url;
     } catch {
       return url;
     }
@@ -219,6 +223,7 @@ export class Connection {
 
   private lost(code: number): void {
     const { environment } = this.options;
+    this.avoidThisEdge();
     const wasOnline = this.letGo();
     if (wasOnline && environment.now() - this.onlineSinceMs >= STABLE_AFTER_MS) this.backoff.reset();
     const rule = reconnectRule(code);
@@ -231,6 +236,11 @@ export class Connection {
       this.retryLater(code);
     }
     if (wasOnline) this.handlers.onOffline();
+  }
+
+  private avoidThisEdge(): void {
+    const state = this.state.get();
+    this.avoid = state.phase === "online" ? state.welcome.edgeId : "";
   }
 
   private forgetToken(reason: TokenReason): void {

@@ -66,7 +66,9 @@ export class GroupSession {
   private info: GroupInfo | null = null;
   private role: Role = Role.UNSPECIFIED;
   private online: number | null = null;
+  /** Epoch of what is held; 0: the newest page is asked for. */
   private epoch = 0;
+  private lastEpoch = 0;
   private asked: Delivery = Delivery.UNSPECIFIED;
   private fruitless = 0;
   private pulling = false;
@@ -129,6 +131,7 @@ export class GroupSession {
     this.pulling = false;
     this.loadingOlder = false;
     if (this.phase === "ready") this.phase = "entering";
+    this.messages.float();
     this.publish();
   }
 
@@ -145,8 +148,8 @@ export class GroupSession {
     const { group, messages } = entered;
     const first = messages[0];
     const otherEpoch = group.epoch !== this.epoch;
-    if (otherEpoch || entered.reset) this.startEpoch(group.epoch);
-    if (entered.reset) {
+    if (otherEpoch) this.startEpoch(group.epoch);
+    if (entered.reset || (this.lastEpoch !== 0 && this.lastEpoch !== group.epoch)) {
       this.counter.clear();
       this.messages.forgetHidden();
     }
@@ -158,6 +161,7 @@ export class GroupSession {
     } else {
       for (const message of messages) this.reminders.keep(message);
     }
+    this.lastEpoch = group.epoch;
     this.info = group;
     this.role = entered.role;
     this.refusal = null;
@@ -225,7 +229,13 @@ export class GroupSession {
   /** Shows an own message at once. */
   echo(clientMsgId: string, text: string): void {
     this.messages.echo(clientMsgId, text, this.dependencies.environment.now());
+    if (!this.ready) this.messages.float();
     this.publish();
+  }
+
+  /** An own message went out on this connection. */
+  onSubmitted(clientMsgId: string): void {
+    this.messages.pin(clientMsgId);
   }
 
   onAck(clientMsgId: string, epoch: number, seq: number, sentAtMs: number): void {
@@ -246,6 +256,7 @@ export class GroupSession {
   /** Makes a failed message a sending one again; null: there is no such. */
   revive(clientMsgId: string): string | null {
     const text = this.messages.revive(clientMsgId, this.dependencies.environment.now());
+    if (!this.ready) this.messages.float();
     this.publish();
     return text;
   }

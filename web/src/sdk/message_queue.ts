@@ -33,6 +33,7 @@ export class MessageQueue {
   private list: Entry[] = [];
   private bySeq = new Map<number, Entry>();
   private echoes = new Map<string, Entry>();
+  private readonly floating = new Set<string>();
   private readonly hidden = new Set<number>();
   private newest = 0;
   private oldest = 1;
@@ -86,6 +87,7 @@ export class MessageQueue {
       this.place(message);
       taken += 1;
     }
+    this.sink();
     return taken;
   }
 
@@ -104,6 +106,16 @@ export class MessageQueue {
     this.oldest = messages[0]?.seq ?? this.oldest;
     this.list = [...rows, ...this.list];
     return true;
+  }
+
+  /** No connection: what is unsent stays below whatever comes until it is submitted, for it is written only then. */
+  float(): void {
+    for (const entry of this.list) if (entry.state === "sending") this.floating.add(entry.clientMsgId);
+  }
+
+  /** An own message was submitted: it stays where it stands. */
+  pin(clientMsgId: string): void {
+    this.floating.delete(clientMsgId);
   }
 
   /** Shows a message of one's own at once. */
@@ -138,6 +150,7 @@ export class MessageQueue {
   /** An own message was refused, or nobody answered. */
   fail(clientMsgId: string, refusal: Refusal): void {
     const echo = this.echoes.get(clientMsgId);
+    this.floating.delete(clientMsgId);
     if (echo?.state === "sending") this.swap(echo, { ...echo, state: "failed", refusal });
   }
 
@@ -192,6 +205,12 @@ export class MessageQueue {
     this.bySeq.delete(entry.seq);
     this.echoes.delete(entry.clientMsgId);
     return false;
+  }
+
+  private sink(): void {
+    if (this.floating.size === 0) return;
+    const floats = (entry: Entry) => entry.seq === 0 && this.floating.has(entry.clientMsgId);
+    this.list = [...this.list.filter((entry) => !floats(entry)), ...this.list.filter(floats)];
   }
 
   private isHidden(entry: Entry): boolean {

@@ -23,6 +23,8 @@ export interface Outgoing {
 interface Item extends Outgoing {
   attempts: number;
   inFlight: boolean;
+  /** Could not go out when it was written: it is paced, so that a reconnect does not run into the user's own limit. */
+  waited: boolean;
   /** Not to be sent before this time. */
   notBeforeMs: number;
   deadline: TimerId;
@@ -64,8 +66,9 @@ export class OutgoingQueue {
   /** Returns false when the queue is full. */
   add(item: Outgoing): boolean {
     if (this.full) return false;
-    this.items.push({ ...item, attempts: 0, inFlight: false, notBeforeMs: 0, deadline: null });
+    this.items.push({ ...item, attempts: 0, inFlight: false, waited: false, notBeforeMs: 0, deadline: null });
     this.pump();
+    for (const waiting of this.items) if (!waiting.inFlight) waiting.waited = true;
     return true;
   }
 
@@ -82,7 +85,7 @@ export class OutgoingQueue {
         heldBack.add(item.groupId);
         continue;
       }
-      const waitMs = Math.max(item.notBeforeMs - now, this.pacingMs(item.groupId, now));
+      const waitMs = Math.max(item.notBeforeMs - now, item.waited ? this.pacingMs(item.groupId, now) : 0);
       if (waitMs > 0) {
         heldBack.add(item.groupId);
         wakeMs = Math.min(wakeMs, waitMs);
@@ -123,6 +126,7 @@ export class OutgoingQueue {
     for (const item of this.items) {
       this.environment.clearTimer(item.deadline);
       item.inFlight = false;
+      item.waited = true;
       item.attempts = 0;
       item.notBeforeMs = 0;
     }

@@ -1,0 +1,2 @@
+/** Lets TypeScript know what Vite imports besides code. */
+declare module "*.css";
