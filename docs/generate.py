@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
+import importlib
 import pathlib
 import re
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from throng.domain.close_codes import table as close_code_table
+from throng.runtime.rpc_metrics import RpcMetrics
 
 DOCS = pathlib.Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -96,8 +99,10 @@ def _metrics_of(name: str) -> list[tuple[str, str, str, str]]:
     rows = []
     for family in registry.collect():
         collector = registry._names_to_collectors.get(family.name)
-        labels = getattr(collector, "_labelnames", ()) or sorted(
-            {key for sample in family.samples for key in sample.labels} - {"le"}
+        labels = (
+            getattr(collector, "_labelnames", ())
+            or family.__dict__.get("_labelnames", ())
+            or sorted({key for sample in family.samples for key in sample.labels} - {"le"})
         )
         suffix = "_total" if family.type == "counter" else ""
         rows.append((family.name + suffix, family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
@@ -107,21 +112,24 @@ def _metrics_of(name: str) -> list[tuple[str, str, str, str]]:
 def _make_metrics(name: str, registry: CollectorRegistry) -> None:
     """Registers every metric of one service, as its app does."""
     if name == "edge":
-        from edge.metrics import EdgeMetrics
+        from edge.core.hub_counters import HubCounters
+        from edge.core.session_counters import SessionCounters
+        from edge.metrics import CountedParts, EdgeMetrics, PartsCollector
+        from throng.adapters.system_clock import SystemClock
 
-        EdgeMetrics(registry)
-    elif name == "group":
-        from group_svc.metrics import GroupMetrics
-
-        GroupMetrics(registry)
-    elif name == "router":
-        from router_svc.metrics import RouterMetrics
-
-        RouterMetrics(registry)
-    else:
-        from unread_svc.metrics import UnreadMetrics
-
-        UnreadMetrics(registry)
+        EdgeMetrics(registry, clock=SystemClock())
+        sizes = {"1-9": 0}
+        nothing = {field.name: lambda: 0 for field in dataclasses.fields(CountedParts) if field.name not in ("hub", "sessions")}
+        parts = {**nothing, "hub": HubCounters(), "sessions": SessionCounters(), "rooms_by_size": lambda: sizes}
+        registry.register(PartsCollector(CountedParts(**parts)))
+        return
+    module, kind = {
+        "group": ("group_svc", "GroupMetrics"),
+        "router": ("router_svc", "RouterMetrics"),
+        "unread": ("unread_svc", "UnreadMetrics"),
+    }[name]
+    getattr(importlib.import_module(f"{module}.metrics"), kind)(registry)
+    RpcMetrics(name, registry)
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from throng.runtime.settings import load
 _log = structlog.get_logger("throng.up")
 _REDIS = "embedded://throng"
 _STOP_SECONDS = 15.0
+_READY_SECONDS = 15.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -156,6 +157,7 @@ class AllInOne:
         }
         edge = EdgeApp(load(EdgeSettings, flags=flags), self._aio, uplink_producer=groups.uplink_producer, registry=self._registry)
         self._parts.start(edge)
+        edge.wait_ready(_READY_SECONDS)
         for number in range(1, self._edges + 1):
             more = {
                 **behind,
