@@ -1,0 +1,39 @@
+"""Answers to one client (hop 7), and the refusals among them."""
+
+from __future__ import annotations
+
+from edge.core.codec import ClientCodec, Codecs
+from edge.core.links import LinkHub
+from edge.core.responses import Failure, Response
+from edge.core.session import Session
+from edge.core.session_counters import SessionCounters
+from throng.domain.errors import ThrongError
+
+
+class Replies:
+    """Makes frames and hands them to the hub; nothing happens for a session that is closed."""
+
+    def __init__(self, hub: LinkHub, codecs: Codecs, counters: SessionCounters) -> None:
+        self._hub = hub
+        self._codecs = codecs
+        self._counters = counters
+
+    def codec(self, session: Session) -> ClientCodec:
+        """The codec of a session's connection."""
+        return self._codecs.of(binary=session.connection.binary)
+
+    def send(self, session: Session, response: Response, request_id: int = 0) -> None:
+        """Sends a response."""
+        if not session.closed:
+            codec = self.codec(session)
+            self._hub.send(session.connection, codec.frame(codec.prepare(response), request_id))
+
+    def send_prepared(self, session: Session, prepared: bytes, request_id: int) -> None:
+        """Sends a response that was prepared before."""
+        if not session.closed:
+            self._hub.send(session.connection, self.codec(session).frame(prepared, request_id))
+
+    def fail(self, session: Session, request_id: int, error: ThrongError, group_id: str = "") -> None:
+        """Refuses a request other than a submission."""
+        self._counters.count(self._counters.failures, error.code.name)
+        self.send(session, Failure(error.code, error.text, error.retry_after_ms, group_id), request_id)
