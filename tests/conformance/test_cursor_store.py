@@ -10,6 +10,7 @@ import pytest
 
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId, UserId
+from unread_svc.adapters import sqlite_cursor_store
 from unread_svc.adapters.sqlite_cursor_store import SQLiteCursorStore
 from unread_svc.ports import CursorStore, ReadCursor, UserInGroup
 
@@ -114,12 +115,9 @@ def test_a_file_that_cannot_be_used_is_unavailable(tmp_path: pathlib.Path) -> No
 def test_reading_searches_by_key(tmp_path: pathlib.Path) -> None:
     """The table holds a row per user and group: a scan of it would end the service."""
     store = SQLiteCursorStore(tmp_path / "unread.sqlite")
-    statements: list[str] = []
     with store._database.read() as connection:
-        connection.set_trace_callback(statements.append)
-        store.read([pair("a", "g"), pair("b", "g")])
-        connection.set_trace_callback(None)
-        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + statements[-1])]
+        statement = "EXPLAIN QUERY PLAN " + sqlite_cursor_store._READ.format(values="(?,?),(?,?)")
+        plan = [row[3] for row in connection.execute(statement, ("a", "g", "b", "g"))]
     store.close()
     assert any(step.startswith("SEARCH read_cursor USING PRIMARY KEY (user_id=? AND group_id=?)") for step in plan), plan
     assert not any(step.startswith("SCAN read_cursor") for step in plan), plan

@@ -42,10 +42,8 @@ def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(params=["embedded", "redis"])
 def client(request: pytest.FixtureRequest) -> Iterator[Any]:
-    if request.param == "embedded":
-        url = f"embedded://unread-window-{next(_names)}"
-    else:
-        url = request.getfixturevalue("redis_server")
+    embedded = f"embedded://unread-window-{next(_names)}"
+    url = embedded if request.param == "embedded" else request.getfixturevalue("redis_server")
     client = redis_client.connect(url)
     client.flushall()
     yield client
