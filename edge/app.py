@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc.aio
 import structlog
 import tornado.httpserver
-import tornado.netutil
 from prometheus_client import CollectorRegistry, generate_latest
 
 from edge.adapters.client_codec import make_codecs
@@ -61,6 +60,7 @@ from throng.runtime.aio_thread import AioThread
 
 _CALL_SECONDS = 10.0
 _GRACE_SECONDS = 1.0
+_BACKLOG = 4_096
 _CLOSE_SECONDS = 2.0
 _FLUSH_SECONDS = 2.0
 _LOOK_SECONDS = 0.02
@@ -204,11 +204,14 @@ class EdgeApp:
     def _bind(self) -> None:
         settings = self._settings
         try:
-            self._sockets = tornado.netutil.bind_sockets(settings.port, settings.host, backlog=4096)
+            family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+            listening = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
         except OSError as error:
             address = f"{settings.host}:{settings.port}"
             raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
-        port = self._sockets[0].getsockname()[1]
+        listening.setblocking(False)
+        self._sockets = [listening]
+        port = listening.getsockname()[1]
         self.http_address = f"{settings.host}:{port}"
         self.edge_id = settings.edge_id or _default_edge_id(port)
 

@@ -64,7 +64,7 @@ class GrpcUpstream:
         self._under_way = 0
         self.refused_calls = 0
         self._to_business: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
-        self._to_hub: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
+        self._to_hub: LoopMailbox[Callable[[], object]] = LoopMailbox(call_all)
         self._tasks: set[asyncio.Task[None]] = set()
         self._calling: set[asyncio.Task[Any]] = set()
         self._stopped = False
@@ -93,7 +93,7 @@ class GrpcUpstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def post_to_hub(self, callback: Callable[[], None]) -> None:
+    def post_to_hub(self, callback: Callable[[], object]) -> None:
         """Runs `callback` in the hub's loop, in order with all results."""
         self._to_hub.post(callback)
 

@@ -71,7 +71,7 @@ class LoopMailbox(Generic[_T]):
             _log.error("mailbox_batch_failed", items=len(batch), exc_info=error)
 
 
-def call_all(callbacks: Sequence[Callable[[], None]]) -> None:
+def call_all(callbacks: Sequence[Callable[[], object]]) -> None:
     """Handler for a mailbox of callables; one that fails is logged and does not keep the others from running."""
     for callback in callbacks:
         try:

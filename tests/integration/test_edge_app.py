@@ -87,10 +87,10 @@ class Running:
             connection.close()
 
     def close(self) -> None:
-        self.app.stop()
-        self.app.stop()
         for client in self._clients:
             client.close()
+        self.app.stop()
+        self.app.stop()
         self.delivery.close()
         self.neighbours.stop()
         self.aio.stop()

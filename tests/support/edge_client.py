@@ -111,6 +111,7 @@ class EdgeClient:
                 self.close_code = event.code
                 if self._connection.state is ConnectionState.REMOTE_CLOSING:
                     self._sock.sendall(self._connection.send(event.response()))
+                self._sock.close()
                 return None
 
     def expect(self, kind: str) -> Any:
