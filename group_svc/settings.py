@@ -18,13 +18,13 @@ class GroupServiceSettings(ServiceSettings):
     model_config = service_config("group")
 
     host: str = Field("127.0.0.1", min_length=1, description="Address on which the gRPC server listens.")
-    port: int = Field(7101, ge=0, le=65_535, description="Port of the gRPC server; 0: any free one.")
+    port: int = Field(7001, ge=0, le=65_535, description="Port of the gRPC server; 0: any free one.")
     data_dir: pathlib.Path = Field(pathlib.Path("data"), description="Folder of the SQLite file with groups and messages.")
     redis_url: str = Field(
         "embedded://throng", description="Redis for recent messages: redis://host:port/db, or embedded://NAME inside this process."
     )
-    router_addresses: str = Field("127.0.0.1:7102", description="host:port of router_svc replicas, separated by commas.")
-    unread_addresses: str = Field("127.0.0.1:7103", description="host:port of unread_svc replicas, separated by commas.")
+    router_addresses: str = Field("127.0.0.1:7002", description="host:port of router_svc replicas, separated by commas.")
+    unread_addresses: str = Field("127.0.0.1:7003", description="host:port of unread_svc replicas, separated by commas.")
     uplink: Literal["memory"] = Field(
         "memory", description="The log of submitted messages; memory: inside this process, edges elsewhere reach it by gRPC."
     )

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from throng.cli.data_folder import DataFolder
 from throng.cli.refusal import Failure, Refusal
-from throng.runtime import rpc_sync
+from throng.runtime import logs, rpc_sync
 from throng.runtime.rpc_status import from_rpc_error
 from throng.runtime.settings import load
 
@@ -53,6 +53,7 @@ def _for_the_moment(folder: DataFolder) -> Iterator[grpc.Channel]:
     from group_svc.app import GroupApp
     from group_svc.settings import GroupServiceSettings
 
+    logs.configure(level="ERROR")  # no routers run here, and that is no news
     folder.lock()
     app = None
     try:
