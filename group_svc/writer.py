@@ -103,6 +103,7 @@ class Writer:
         while True:
             started = self._clock.monotonic()
             try:
+                self._completion.prepare(batch)
                 outcomes = self._store.commit([pending.candidate for pending in batch], now_ms=self._clock.now_ms())
             except ThrongError as error:
                 if error.code is not ErrorCode.UNAVAILABLE:

@@ -17,7 +17,6 @@ from group_svc.core.pending import Pending
 from group_svc.core.rate_limits import RateLimits
 from group_svc.metrics import GroupMetrics
 from group_svc.ports import AnswerPublication, Committed, MembershipStore, Outcome
-from throng.domain.errors import ThrongError
 from throng.domain.group import GroupSettings
 from throng.domain.ids import GroupId
 from throng.domain.message import StoredMessage
@@ -58,6 +57,28 @@ class Completion:
         self._metrics = metrics
         self._published: collections.OrderedDict[GroupId, tuple[int, int]] = collections.OrderedDict()
 
+    def prepare(self, batch: Sequence[Pending]) -> None:
+        """Called before a batch is committed: notes the heads of groups that this life has not published yet.
+
+        The head itself counts as not published, for the life before may have ended just then; so it goes out once more when it
+        is sent again. What a commit adds above it goes out even if the commit has to be repeated before it reports success.
+
+        Raises:
+            ThrongError: UNAVAILABLE, from the store.
+        """
+        groups = dict.fromkeys(pending.candidate.submission.group_id for pending in batch)
+        unknown = [group_id for group_id in groups if group_id not in self._published]
+        if not unknown:
+            return
+        for group_id, head in zip(unknown, self._groups.get_heads(unknown), strict=True):
+            if head is not None:
+                self._note_published(group_id, (head.epoch, head.seq - 1))
+
+    def _note_published(self, group_id: GroupId, head: tuple[int, int]) -> None:
+        self._published[group_id] = max(self._published.pop(group_id, (0, 0)), head)
+        if len(self._published) > _MAX_GROUPS:
+            self._published.popitem(last=False)
+
     def complete(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
         """Finishes a batch whose outcomes are known; nothing is raised, whatever is away is mended elsewhere."""
         try:
@@ -74,18 +95,15 @@ class Completion:
                 if message is not None:
                     fresh.messages[target] = dataclasses.replace(message, body=b"", recalled_by_seq=event)
             messages = [fresh.messages[seq] for seq in sorted(fresh.messages)]
-            self._published[group_id] = max(self._published.pop(group_id, (0, 0)), (epoch, messages[-1].seq))
-            if len(self._published) > _MAX_GROUPS:
-                self._published.popitem(last=False)
+            self._note_published(group_id, (epoch, messages[-1].seq))
             self._history.note_committed(group_id, epoch, messages, list(fresh.recalls))
             self._pump.add(group_id, epoch, messages, list(fresh.recalls.items()), fresh.settings)
 
     def _fresh(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> dict[tuple[GroupId, int], _Fresh]:
         """Sorts out what has not been published: new messages, and repeated ones above what this process has published.
 
-        The latter were committed by a call, or a life, that ended before it could publish. What lies below heals by `prev_seq`.
+        The latter were committed by a call, or a life, that ended before it could publish; see `prepare`.
         """
-        self._learn_heads(batch, outcomes)
         found: dict[tuple[GroupId, int], _Fresh] = {}
         for pending, outcome in zip(batch, outcomes, strict=True):
             if not isinstance(outcome, Committed):
@@ -98,25 +116,6 @@ class Completion:
             if outcome.recalled_seq:
                 fresh.recalls[outcome.recalled_seq] = position.seq
         return found
-
-    def _learn_heads(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
-        """For groups that this process has not published: a repeated message counts as published unless it is the head."""
-        unknown = dict.fromkeys(
-            pending.candidate.submission.group_id
-            for pending, outcome in zip(batch, outcomes, strict=True)
-            if isinstance(outcome, Committed) and outcome.repeated
-        )
-        wanted = [group_id for group_id in unknown if group_id not in self._published]
-        if not wanted:
-            return
-        try:
-            heads = self._groups.get_heads(wanted)
-        except ThrongError as error:
-            _log.warning("heads_not_read", code=error.code.name, groups=len(wanted))
-            return
-        for group_id, head in zip(wanted, heads, strict=True):
-            if head is not None:
-                self._published[group_id] = (head.epoch, head.seq - 1)
 
     def _answer(self, pending: Pending, outcome: Outcome) -> AnswerPublication:
         candidate = pending.candidate

@@ -70,6 +70,7 @@ class FakeStore:
         self.groups: dict[GroupId, Group] = {}
         self.members: dict[tuple[GroupId, UserId], Member] = {}
         self.messages: dict[GroupId, list[StoredMessage]] = {}
+        self.ids: dict[tuple[UserId, str], tuple[GroupId, int]] = {}
         self.faults: list[ThrongError | Exception] = []
         self.after_commit: list[ThrongError] = []
         self.poison: Callable[[Candidate], bool] = lambda candidate: False
@@ -98,12 +99,12 @@ class FakeStore:
 
     def _commit_one(self, candidate: Candidate, now_ms: int) -> Outcome:
         wanted = candidate.submission
-        for group_id, messages in self.messages.items():
-            for message in messages:
-                if (message.sender_id, message.client_msg_id) == (wanted.user_id, wanted.client_msg_id):
-                    if group_id != wanted.group_id or (message.body != wanted.body and not message.recalled_by_seq):
-                        return Refused(ThrongError(ErrorCode.CLIENT_MSG_ID_REUSED, "used"))
-                    return Committed(Position(1, message.seq), message, repeated=True, recalled_seq=wanted.target_seq)
+        known = self.ids.get((wanted.user_id, wanted.client_msg_id))
+        if known is not None:
+            message = self.messages[known[0]][known[1] - 1]
+            if known[0] != wanted.group_id or (message.body != wanted.body and not message.recalled_by_seq):
+                return Refused(ThrongError(ErrorCode.CLIENT_MSG_ID_REUSED, "used"))
+            return Committed(Position(1, message.seq), message, repeated=True, recalled_seq=wanted.target_seq)
         if candidate.refusal is not None:
             return Refused(candidate.refusal)
         messages = self.messages[wanted.group_id]
@@ -122,6 +123,7 @@ class FakeStore:
             now_ms,
         )
         messages.append(message)
+        self.ids[wanted.user_id, wanted.client_msg_id] = (wanted.group_id, seq)
         return Committed(Position(1, seq), message, repeated=False, recalled_seq=wanted.target_seq)
 
     def read_after(self, group_id: GroupId, *, after_seq: int, up_to_seq: int, limit: int) -> Page:

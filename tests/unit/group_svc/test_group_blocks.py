@@ -75,7 +75,8 @@ def test_a_message_recalled_before_its_block_goes_leaves_without_its_body() -> N
     add(former, [1], 10.0)
     add(former, [2], 10.1)
     ready = former.add(GROUP, 1, [stored(3), stored(4)], [(2, 3)], SETTINGS, 10.2)
-    assert [(message.seq, message.body, message.recalled_by_seq) for message in ready[0].messages][0] == (2, b"", 3)
+    first = ready[0].messages[0]
+    assert (first.seq, first.body, first.recalled_by_seq) == (2, b"", 3)
     assert list(ready[0].recalled) == [2]
 
 
@@ -91,9 +92,7 @@ def test_quiet_groups_are_forgotten_i8() -> None:
     st.integers(0, 5),
     st.sampled_from([0, 100, 1_000]),
 )
-def test_blocks_are_consecutive_complete_and_in_time(
-    steps: list[tuple[int, int, bool]], most: int, interval_ms: int
-) -> None:
+def test_blocks_are_consecutive_complete_and_in_time(steps: list[tuple[int, int, bool]], most: int, interval_ms: int) -> None:
     settings = GroupSettings(block_max_messages=most, block_interval_ms=interval_ms)
     former = BlockFormer()
     now, seq = 10.0, 0
