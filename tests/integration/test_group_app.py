@@ -1,0 +1,460 @@
+"""GroupApp with its real stores and real gRPC; a router in the test keeps what is published."""
+
+from __future__ import annotations
+
+import pathlib
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent import futures
+
+import grpc
+import pytest
+from prometheus_client import CollectorRegistry
+
+from group_svc.app import GroupApp, Stores, open_sqlite
+from group_svc.settings import GroupServiceSettings
+from throng.api.common.v1 import group_pb2 as common
+from throng.api.common.v1 import message_pb2 as pb
+from throng.api.edge.v1 import edge_pb2
+from throng.api.group.v1 import group_pb2 as g
+from throng.api.group.v1 import group_pb2_grpc, message_pb2_grpc
+from throng.api.group.v1 import message_pb2 as m
+from throng.api.router.v1 import router_pb2, router_pb2_grpc
+from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
+from throng.api.uplink.v1 import uplink_pb2, uplink_pb2_grpc
+from throng.domain.errors import ErrorCode, ThrongError, unavailable
+from throng.runtime.rpc_status import from_rpc_error
+from throng.runtime.settings import load
+
+
+class FakeRouter(router_pb2_grpc.RouterServiceServicer, unread_pb2_grpc.UnreadServiceServicer):
+    """Keeps publications and observations. `deaf`: takes batches without acknowledging them."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.changed = threading.Condition()
+        self.events: list[edge_pb2.EdgeEvent] = []
+        self.observations: list[unread_pb2.Observation] = []
+        self.deaf = False
+        self._pool = futures.ThreadPoolExecutor(8)
+        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
+        router_pb2_grpc.add_RouterServiceServicer_to_server(self, self._server)
+        unread_pb2_grpc.add_UnreadServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.start()
+
+    def Publish(self, request_iterator, context):  # noqa: N802
+        for request in request_iterator:
+            if self.deaf:
+                continue
+            with self.changed:
+                self.events += [edge_pb2.EdgeEvent.FromString(one.event) for one in request.publications]
+                self.changed.notify_all()
+            yield router_pb2.PublishResponse(batch_id=request.batch_id)
+
+    def Observe(self, request_iterator, context):  # noqa: N802
+        for request in request_iterator:
+            with self.changed:
+                self.observations += request.observations
+                self.changed.notify_all()
+        return unread_pb2.ObserveResponse(accepted=len(self.observations))
+
+    def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, seconds), self.events
+
+    def seqs(self) -> list[int]:
+        blocks = [pb.Block.FromString(event.block) for event in self.events if event.WhichOneof("event") == "block"]
+        return [message.seq for block in blocks for message in block.messages]
+
+    def answers(self) -> list[edge_pb2.Answer]:
+        return [event.answer for event in self.events if event.WhichOneof("event") == "answer"]
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+        self._pool.shutdown()
+
+
+class Bench:
+    """A running GroupApp, its router and its stubs."""
+
+    def __init__(
+        self, data_dir: pathlib.Path, *, open_stores: Callable[[GroupServiceSettings], Stores] = open_sqlite, **flags
+    ) -> None:
+        self.router = FakeRouter()
+        address = f"127.0.0.1:{self.router.port}"
+        values = {
+            "port": 0,
+            "data_dir": data_dir,
+            "redis_url": f"embedded://{uuid.uuid4().hex}",
+            "router_addresses": address,
+            "unread_addresses": address,
+            "default_group": "lobby",
+            "membership_ttl_seconds": 60,
+        }
+        self.registry = CollectorRegistry()
+        self.app = GroupApp(load(GroupServiceSettings, flags=values | flags), registry=self.registry, open_stores=open_stores)
+        self.app.start()
+        self.channel = grpc.insecure_channel(self.app.grpc_address)
+        self.groups = group_pb2_grpc.GroupServiceStub(self.channel)
+        self.messages = message_pb2_grpc.MessageServiceStub(self.channel)
+        self.uplink = uplink_pb2_grpc.UplinkServiceStub(self.channel)
+
+    def create(self, group_id: str, *users: str, **settings) -> None:
+        values = {"send_interval_ms": 0, "budget_per_second": 0, "block_max_messages": 1} | settings
+        self.groups.CreateGroup(g.CreateGroupRequest(group_id=group_id, settings=common.GroupSettings(**values)), timeout=5)
+        if users:
+            members = [common.Member(user_id=user, display_name=user.title()) for user in users]
+            self.groups.AddMembers(g.AddMembersRequest(group_id=group_id, members=members), timeout=5)
+
+    def send(self, user: str, text: str = "hi", *, group_id: str = "g", msg_id: str = "", **fields) -> m.SendMessageResponse:
+        request = m.SendMessageRequest(
+            group_id=group_id,
+            user_id=user,
+            client_msg_id=msg_id or str(uuid.uuid4()),
+            body=pb.Message(text=pb.Text(text=text)),
+            **fields,
+        )
+        return self.messages.SendMessage(request, timeout=10)
+
+    def page(self, group_id: str = "g", **fields) -> m.ListMessagesResponse:
+        return self.messages.ListMessages(m.ListMessagesRequest(group_id=group_id, **fields), timeout=5)
+
+    def stop(self) -> None:
+        self.channel.close()
+        self.app.stop()
+        self.router.stop()
+
+
+@pytest.fixture
+def bench(tmp_path: pathlib.Path) -> Iterator[Bench]:
+    running = Bench(tmp_path)
+    yield running
+    running.stop()
+
+
+def code_of(call: Callable[[], object]) -> ErrorCode:
+    with pytest.raises(grpc.RpcError) as refused:
+        call()
+    return from_rpc_error(refused.value).code
+
+
+def record(
+    user: str, msg_id: str = "", *, text: str = "hi", group_id: str = "g", request_id: int = 1
+) -> uplink_pb2.SubmittedMessage:
+    return uplink_pb2.SubmittedMessage(
+        group_id=group_id,
+        user_id=user,
+        client_msg_id=msg_id or str(uuid.uuid4()),
+        body=pb.Message(text=pb.Text(text=text)),
+        origin=uplink_pb2.Origin(edge_id="edge-1", incarnation=3, conn_id="c9", request_id=request_id),
+        received_at_ms=1,
+    )
+
+
+def test_what_an_edge_appends_comes_back_as_ack_and_block(bench: Bench) -> None:
+    bench.create("g", "ann")
+    msg_id = str(uuid.uuid4())
+    batches = [
+        uplink_pb2.AppendRequest(batch_id=1, records=[record("ann", msg_id), record("eve", request_id=2)]),
+        uplink_pb2.AppendRequest(batch_id=2, records=[record("ann", msg_id, request_id=3), record("ann", "no uuid")]),
+    ]
+    responses = list(bench.uplink.Append(iter(batches), timeout=10))
+    assert [(one.batch_id, [failure.index for failure in one.failures]) for one in responses] == [(1, []), (2, [1])]
+    bench.router.wait(lambda: len(bench.router.answers()) == 3)
+    answers = {answer.request_id: answer for answer in bench.router.answers()}
+    assert answers[1].ack.seq == answers[3].ack.seq == 1
+    assert answers[1].conn_id == "c9"
+    assert answers[2].reject.code == ErrorCode.NOT_A_MEMBER
+    bench.router.wait(bench.router.seqs)
+    assert bench.router.seqs() == [1]
+    bench.router.wait(lambda: bench.router.observations)
+    (seen,) = bench.router.observations
+    assert (seen.prev_seq, seen.head_seq, [(one.seq, one.sender_id) for one in seen.added]) == (0, 1, [(1, "ann")])
+
+
+def test_send_message_answers_with_the_position_i3(bench: Bench) -> None:
+    bench.create("g", "ann")
+    msg_id = str(uuid.uuid4())
+    first = bench.send("ann", msg_id=msg_id)
+    assert (first.position.epoch, first.position.seq) == (1, 1)
+    assert bench.send("ann", msg_id=msg_id.upper()) == first
+    assert bench.send("ann").position.seq == 2
+    page = bench.page()
+    assert [(one.seq, one.sender_name, one.text.text) for one in page.messages] == [(1, "Ann", "hi"), (2, "Ann", "hi")]
+    bench.router.wait(lambda: bench.router.seqs() == [1, 2])
+    assert bench.router.answers() == [], "callers in this process are answered here"
+
+
+def test_refusals_of_send_message(bench: Bench, tmp_path: pathlib.Path) -> None:
+    bench.create("g", "ann", "bob", "muted", send_interval_ms=60_000, budget_per_second=1)
+    bench.create("other", "ann")
+    later = 2**42
+    request = g.UpdateMemberRequest(group_id="g", user_id="muted", muted_until_ms=later)
+    assert bench.groups.UpdateMember(request, timeout=5).member.muted_until_ms == later
+    msg_id = str(uuid.uuid4())
+    bench.send("ann", msg_id=msg_id)
+    assert code_of(lambda: bench.send("ann")) is ErrorCode.RATE_LIMITED
+    assert code_of(lambda: bench.send("bob")) is ErrorCode.GROUP_BUSY
+    assert code_of(lambda: bench.send("eve")) is ErrorCode.NOT_A_MEMBER
+    assert code_of(lambda: bench.send("muted")) is ErrorCode.MUTED
+    assert code_of(lambda: bench.send("ann", group_id="none")) is ErrorCode.GROUP_NOT_FOUND
+    assert code_of(lambda: bench.send("ann", " ")) is ErrorCode.EMPTY_MESSAGE
+    assert code_of(lambda: bench.send("ann", "x" * 4_001)) is ErrorCode.TOO_LARGE
+    assert code_of(lambda: bench.send("ann", msg_id="7")) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: bench.send("a b")) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: bench.send("ann", "other words", msg_id=msg_id)) is ErrorCode.CLIENT_MSG_ID_REUSED
+    assert code_of(lambda: bench.send("ann", msg_id=msg_id, group_id="other")) is ErrorCode.CLIENT_MSG_ID_REUSED
+    assert bench.send("ann", unlimited=True).position.seq == 2
+    assert bench.page().head_seq == 2
+
+
+def test_the_word_list(tmp_path: pathlib.Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Rubbish\n", encoding="utf-8")
+    bench = Bench(tmp_path, word_list_file=words)
+    try:
+        bench.create("g", "ann")
+        assert code_of(lambda: bench.send("ann", "what RUBBISH")) is ErrorCode.BLOCKED_CONTENT
+        assert bench.send("ann", "fine").position.seq == 1
+    finally:
+        bench.stop()
+
+
+def test_recall(bench: Bench) -> None:
+    bench.create("g", "ann", "bob")
+    bench.send("ann", "secret")
+
+    def recall(user: str, seq: int) -> int:
+        request = m.RecallMessageRequest(group_id="g", user_id=user, seq=seq)
+        return bench.messages.RecallMessage(request, timeout=5).position.seq
+
+    assert code_of(lambda: recall("bob", 1)) is ErrorCode.PERMISSION_DENIED
+    assert code_of(lambda: recall("ann", 9)) is ErrorCode.MESSAGE_NOT_FOUND
+    assert code_of(lambda: recall("ann", 0)) is ErrorCode.MESSAGE_NOT_FOUND
+    assert code_of(lambda: recall("eve", 1)) is ErrorCode.NOT_A_MEMBER
+    assert recall("ann", 1) == 2
+    assert recall("ann", 1) == 2
+    blanked, event = bench.page().messages
+    assert (blanked.WhichOneof("content"), blanked.recalled_by_seq, event.recall.target_seq) == (None, 2, 1)
+    bench.router.wait(lambda: any(1 in one.removed_seqs for one in bench.router.observations))
+    countable = bench.messages.ListCountable(m.ListCountableRequest(group_id="g"), timeout=5)
+    assert (list(countable.messages), countable.head_seq) == ([], 2)
+
+
+def test_pages_and_their_limits(bench: Bench) -> None:
+    bench.create("g", "ann")
+    for _ in range(5):
+        bench.send("ann")
+    for _ in range(2):  # from the store, then from the cache
+        assert [one.seq for one in bench.page(limit=2).messages] == [4, 5]
+        assert [one.seq for one in bench.page(before_seq=3).messages] == [1, 2]
+        assert [one.seq for one in bench.page(after_seq=1, up_to_seq=3).messages] == [2, 3]
+        assert [one.seq for one in bench.page(after_seq=0, limit=2).messages] == [1, 2]
+    assert (bench.page(after_seq=5).after_seq, bench.page(after_seq=5).head_seq) == (5, 5)
+    assert bench.page(epoch=1).epoch == 1
+    assert code_of(lambda: bench.page(epoch=2)) is ErrorCode.EPOCH_MISMATCH
+    assert code_of(lambda: bench.page(limit=201)) is ErrorCode.LIMIT_EXCEEDED
+    assert code_of(lambda: bench.page(after_seq=1, before_seq=3)) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: bench.page(after_seq=3, up_to_seq=2)) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: bench.page(after_seq=2**60)) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: bench.page("none")) is ErrorCode.GROUP_NOT_FOUND
+    hits = bench.registry.get_sample_value("throng_group_recent_reads_total", {"result": "hit"})
+    assert hits is not None
+    assert hits > 0
+
+
+def test_delete_for_me(bench: Bench) -> None:
+    bench.create("g", "ann", "bob")
+    for _ in range(3):
+        bench.send("ann")
+
+    def delete(user: str, seq: int) -> None:
+        bench.messages.DeleteMessageForUser(m.DeleteMessageForUserRequest(group_id="g", user_id=user, seq=seq), timeout=5)
+
+    delete("bob", 2)
+    assert code_of(lambda: delete("bob", 9)) is ErrorCode.MESSAGE_NOT_FOUND
+    assert code_of(lambda: delete("eve", 2)) is ErrorCode.NOT_A_MEMBER
+    assert list(bench.page(for_user_id="bob").deleted_seqs) == [2]
+    assert list(bench.page(for_user_id="ann").deleted_seqs) == []
+    listed = bench.messages.ListDeleted(m.ListDeletedRequest(group_id="g", user_id="bob", from_seq=1), timeout=5)
+    assert list(listed.seqs) == [2]
+
+
+def test_groups_and_members(bench: Bench) -> None:
+    request = g.CreateGroupRequest(group_id="g", name=" Friends ", owner_id="ann")
+    group = bench.groups.CreateGroup(request, timeout=5).group
+    assert (group.name, group.epoch, group.member_count, group.settings.send_interval_ms) == ("Friends", 1, 1, 1_000)
+    assert code_of(lambda: bench.groups.CreateGroup(request, timeout=5)) is ErrorCode.GROUP_EXISTS
+    wrong = g.CreateGroupRequest(group_id="h", settings=common.GroupSettings(block_max_messages=101))
+    assert code_of(lambda: bench.groups.CreateGroup(wrong, timeout=5)) is ErrorCode.INVALID_ARGUMENT
+    long = g.CreateGroupRequest(group_id="h", name="x" * 101)
+    assert code_of(lambda: bench.groups.CreateGroup(long, timeout=5)) is ErrorCode.TOO_LARGE
+    update = g.UpdateGroupRequest(group_id="g", announcement="hear", settings=common.GroupSettings(send_interval_ms=0, open=True))
+    changed = bench.groups.UpdateGroup(update, timeout=5).group
+    assert (changed.announcement, changed.settings.open, changed.settings.budget_per_second) == ("hear", True, 20)
+    bench.router.wait(lambda: any(event.group_changed.announcement == "hear" for event in bench.router.events))
+    members = [common.Member(user_id=f"u{number}") for number in range(3)]
+    added = bench.groups.AddMembers(g.AddMembersRequest(group_id="g", members=members), timeout=5)
+    assert (added.added, added.member_count) == (3, 4)
+    page = bench.groups.ListMembers(g.ListMembersRequest(group_id="g", limit=2), timeout=5)
+    assert ([member.user_id for member in page.members], page.more) == (["ann", "u0"], True)
+    too_many = g.ListMembersRequest(group_id="g", limit=1_001)
+    assert code_of(lambda: bench.groups.ListMembers(too_many, timeout=5)) is ErrorCode.LIMIT_EXCEEDED
+    owner = g.RemoveMembersRequest(group_id="g", user_ids=["ann"])
+    assert code_of(lambda: bench.groups.RemoveMembers(owner, timeout=5)) is ErrorCode.CONFLICT
+    mine = bench.groups.ListUserGroups(g.ListUserGroupsRequest(user_id="ann"), timeout=5)
+    assert [(one.group.group_id, one.member.role) for one in mine.groups] == [("g", common.ROLE_OWNER)]
+    listed = bench.groups.ListGroups(g.ListGroupsRequest(limit=1), timeout=5)
+    assert ([one.group_id for one in listed.groups], listed.more) == (["g"], True)
+    none = g.RemoveMembersRequest(group_id="g")
+    assert code_of(lambda: bench.groups.RemoveMembers(none, timeout=5)) is ErrorCode.INVALID_ARGUMENT
+
+
+def test_a_removed_member_is_told_to_edges_and_cannot_send_i9(bench: Bench) -> None:
+    bench.create("g", "ann", "bob")
+    bench.send("bob")
+    bench.groups.RemoveMembers(g.RemoveMembersRequest(group_id="g", user_ids=["bob"]), timeout=5)
+    assert code_of(lambda: bench.send("bob")) is ErrorCode.NOT_A_MEMBER
+    bench.router.wait(lambda: any(event.member_change.user_id == "bob" for event in bench.router.events))
+    request = g.GetMemberRequest(group_id="g", user_id="bob")
+    assert code_of(lambda: bench.groups.GetMember(request, timeout=5)) is ErrorCode.NOT_A_MEMBER
+
+
+def test_entering_reading_members_and_heads(bench: Bench) -> None:
+    bench.create("g", "ann")
+    bench.send("ann")
+    entries = [
+        g.EnterRequest(user_id="bob", group_id="lobby", display_name="Bob"),
+        g.EnterRequest(user_id="bob", group_id="g"),
+        g.EnterRequest(user_id="b b", group_id="g"),
+        g.EnterRequest(user_id="ann", group_id="g"),
+    ]
+    keys = [g.MemberKey(user_id=entry.user_id, group_id=entry.group_id) for entry in (entries[0], entries[1], entries[3])]
+    before = bench.groups.BatchGetMembers(g.BatchGetMembersRequest(keys=keys), timeout=5).results
+    assert [one.error.code for one in before] == [ErrorCode.NOT_A_MEMBER, ErrorCode.NOT_A_MEMBER, 0]
+    results = bench.groups.BatchEnter(g.BatchEnterRequest(entries=entries), timeout=5).results
+    assert results[0].entered.member.display_name == "Bob"
+    assert results[0].entered.group.member_count == 1
+    assert [one.error.code for one in results[1:]] == [ErrorCode.NOT_A_MEMBER, ErrorCode.INVALID_ARGUMENT, 0]
+    assert results[3].entered.group.head_seq == 1
+    after = bench.groups.BatchGetMembers(g.BatchGetMembersRequest(keys=keys[:1]), timeout=5).results
+    assert after[0].entered.member.display_name == "Bob"
+    many = g.BatchGetMembersRequest(keys=keys[:1] * 1_001)
+    assert code_of(lambda: bench.groups.BatchGetMembers(many, timeout=5)) is ErrorCode.LIMIT_EXCEEDED
+    for _ in range(2):
+        heads = bench.groups.GetHeads(g.GetHeadsRequest(group_ids=["g", "none", "lobby"]), timeout=5).heads
+        assert [(one.epoch, one.head_seq) for one in heads] == [(1, 1), (0, 0), (1, 0)]
+
+
+def test_a_restart_keeps_what_was_acked_and_the_default_group_i3(tmp_path: pathlib.Path) -> None:
+    first = Bench(tmp_path)
+    first.create("g", "ann")
+    msg_id = str(uuid.uuid4())
+    sent = first.send("ann", msg_id=msg_id)
+    first.stop()
+    second = Bench(tmp_path)
+    try:
+        assert second.send("ann", msg_id=msg_id) == sent
+        assert [one.client_msg_id for one in second.page().messages] == [msg_id]
+        assert second.groups.GetGroup(g.GetGroupRequest(group_id="lobby"), timeout=5).group.settings.open
+    finally:
+        second.stop()
+
+
+class FaultyStore:
+    """A message store that is away for its first commits."""
+
+    def __init__(self, inner, faults: int) -> None:
+        self._inner = inner
+        self.faults = faults
+
+    def commit(self, candidates, *, now_ms):
+        if self.faults:
+            self.faults -= 1
+            raise unavailable("away")
+        return self._inner.commit(candidates, now_ms=now_ms)
+
+    def __getattr__(self, name: str):
+        return getattr(self._inner, name)
+
+
+def test_a_store_that_is_away_for_a_while_loses_nothing_i3_i4(tmp_path: pathlib.Path) -> None:
+    def open_stores(settings: GroupServiceSettings) -> Stores:
+        stores = open_sqlite(settings)
+        return Stores(FaultyStore(stores.messages, 4), stores.groups, stores.close)
+
+    bench = Bench(tmp_path, open_stores=open_stores)
+    try:
+        bench.create("g", "ann", "bob")
+        ids = [str(uuid.uuid4()) for _ in range(200)]
+        users = ["ann", "bob"] * 100
+        records = [record(user, msg_id) for user, msg_id in zip(users, ids, strict=True)]
+        requests = [uplink_pb2.AppendRequest(batch_id=1 + at // 50, records=records[at : at + 50]) for at in range(0, 200, 50)]
+        assert all(not response.failures for response in bench.uplink.Append(iter(requests), timeout=10))
+        bench.router.wait(lambda: len(bench.router.answers()) == 200)
+        seqs = {answer.ack.client_msg_id: answer.ack.seq for answer in bench.router.answers()}
+        assert sorted(seqs.values()) == list(range(1, 201))
+        for user in ("ann", "bob"):
+            mine = [seqs[msg_id] for one, msg_id in zip(users, ids, strict=True) if one == user]
+            assert mine == sorted(mine)
+        bench.router.wait(lambda: len(bench.router.seqs()) == 200)
+        assert bench.router.seqs() == list(range(1, 201))
+    finally:
+        bench.stop()
+
+
+def test_a_router_that_comes_back_gets_what_was_published_meanwhile(bench: Bench) -> None:
+    bench.create("g", "ann")
+    bench.send("ann")
+    bench.router.wait(lambda: bench.router.seqs() == [1])
+    port = bench.router.port
+    bench.router.stop()
+    bench.send("ann")
+    bench.send("ann")
+    bench.router = FakeRouter(port)
+    bench.router.wait(lambda: bench.router.seqs()[-2:] == [2, 3], 20.0)
+
+
+def test_a_caller_with_a_short_deadline_learns_that_it_is_not_known(tmp_path: pathlib.Path) -> None:
+    def open_stores(settings: GroupServiceSettings) -> Stores:
+        stores = open_sqlite(settings)
+        return Stores(FaultyStore(stores.messages, 10_000), stores.groups, stores.close)
+
+    bench = Bench(tmp_path, open_stores=open_stores, drain_seconds=0.2)
+    try:
+        bench.create("g", "ann")
+        body = pb.Message(text=pb.Text(text="hi"))
+        request = m.SendMessageRequest(group_id="g", user_id="ann", client_msg_id=str(uuid.uuid4()), body=body)
+        assert code_of(lambda: bench.messages.SendMessage(request, timeout=0.4)) is ErrorCode.DEADLINE_EXCEEDED
+    finally:
+        bench.stop()
+
+
+def test_stop_ends_uplink_streams_and_leaves_no_thread(tmp_path: pathlib.Path) -> None:
+    bench = Bench(tmp_path)
+    bench.create("g", "ann")
+    more = threading.Event()
+
+    def requests() -> Iterator[uplink_pb2.AppendRequest]:
+        yield uplink_pb2.AppendRequest(batch_id=1, records=[record("ann")])
+        more.wait(20)
+
+    stream = bench.uplink.Append(requests())
+    assert next(stream).batch_id == 1
+    bench.app.stop()
+    bench.app.stop()
+    with pytest.raises(grpc.RpcError):
+        next(stream)
+    more.set()
+    assert [one.name for one in threading.enumerate() if one.name.startswith("group-")] == []
+    bench.stop()
+
+
+def test_a_taken_port_and_a_missing_word_list_are_said(bench: Bench, tmp_path: pathlib.Path) -> None:
+    port = int(bench.app.grpc_address.rsplit(":", 1)[1])
+    second = GroupApp(load(GroupServiceSettings, flags={"port": port, "data_dir": tmp_path / "b", "redis_url": "embedded://x"}))
+    with pytest.raises(ThrongError) as refused:
+        second.start()
+    second.stop()
+    assert refused.value.code is ErrorCode.UNAVAILABLE
