@@ -12,6 +12,7 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from group_svc.adapters import grpc_publisher
 from group_svc.app import GroupApp, Stores, open_sqlite
 from group_svc.settings import GroupServiceSettings
 from throng.api.common.v1 import group_pb2 as common
@@ -414,6 +415,24 @@ def test_a_router_that_comes_back_gets_what_was_published_meanwhile(bench: Bench
     bench.send("ann")
     bench.router = FakeRouter(port)
     bench.router.wait(lambda: bench.router.seqs()[-2:] == [2, 3], 20.0)
+
+
+def test_a_router_that_never_answers_is_left_for_the_next_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_publisher, "_ACK_SECONDS", 0.3)
+    deaf = FakeRouter()
+    deaf.deaf = True
+    good = FakeRouter()
+    addresses = f"127.0.0.1:{deaf.port},127.0.0.1:{good.port}"
+    bench = Bench(tmp_path, router_addresses=addresses)
+    try:
+        bench.create("g", "ann")
+        bench.send("ann")
+        good.wait(lambda: good.seqs() == [1])
+        assert deaf.events == []
+    finally:
+        bench.stop()
+        deaf.stop()
+        good.stop()
 
 
 def test_a_caller_with_a_short_deadline_learns_that_it_is_not_known(tmp_path: pathlib.Path) -> None:
