@@ -13,6 +13,7 @@ import click
 import structlog
 from prometheus_client import CollectorRegistry
 
+from throng.adapters.system_clock import SystemClock
 from throng.cli.data_folder import DataFolder, Running
 from throng.cli.refusal import Failure, Refusal, refusals
 from throng.runtime import logs
@@ -105,14 +106,13 @@ class AllInOne:
             ThrongError, SettingsError, Refusal: something cannot start; what had started is stopped.
         """
         from edge.app import EdgeApp
+        from edge.settings import EdgeSettings
         from group_svc.app import GroupApp
         from group_svc.settings import GroupServiceSettings
         from router_svc.app import RouterApp
         from router_svc.settings import RouterSettings
         from unread_svc.app import UnreadApp
         from unread_svc.settings import UnreadSettings
-
-        from edge.settings import EdgeSettings
 
         group_port, router_port, unread_port, edge_port = free_ports(4)
         group_address, router_address, unread_address = (f"127.0.0.1:{p}" for p in (group_port, router_port, unread_port))
@@ -125,7 +125,9 @@ class AllInOne:
             "redis_url": _REDIS,
             "group_addresses": group_address,
         }
-        self._parts.start(UnreadApp(load(UnreadSettings, flags=unread), registry=self._registry))
+        self._parts.start(UnreadApp(load(UnreadSettings, flags=unread), registry=self._registry, clock=SystemClock()))
+        router = {"host": "127.0.0.1", "port": router_port, "redis_url": _REDIS}
+        self._parts.start(RouterApp(load(RouterSettings, flags=router), self._aio, registry=self._registry, clock=SystemClock()))
         group = {
             "host": "127.0.0.1",
             "port": group_port,
@@ -137,8 +139,6 @@ class AllInOne:
         }
         groups = GroupApp(load(GroupServiceSettings, flags=group), registry=self._registry)
         self._parts.start(groups)
-        router = {"host": "127.0.0.1", "port": router_port, "redis_url": _REDIS}
-        self._parts.start(RouterApp(load(RouterSettings, flags=router), self._aio, registry=self._registry))
         behind = {
             "group_addresses": group_address,
             "router_addresses": router_address,

@@ -15,6 +15,7 @@ from typing import Any
 import click
 from prometheus_client import CollectorRegistry, start_http_server
 
+from throng.adapters.system_clock import SystemClock
 from throng.cli.refusal import refusals
 from throng.runtime import logs
 from throng.runtime.aio_thread import AioThread
@@ -67,7 +68,7 @@ def _router_settings() -> type[ServiceSettings]:
 def _router(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
     from router_svc.app import RouterApp
 
-    return RouterApp(settings, aio, registry=registry)
+    return RouterApp(settings, aio, registry=registry, clock=SystemClock())
 
 
 def _unread_settings() -> type[ServiceSettings]:
@@ -79,7 +80,7 @@ def _unread_settings() -> type[ServiceSettings]:
 def _unread(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
     from unread_svc.app import UnreadApp
 
-    return UnreadApp(settings, registry=registry)
+    return UnreadApp(settings, registry=registry, clock=SystemClock())
 
 
 SERVICES = {
