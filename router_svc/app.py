@@ -12,6 +12,7 @@ from router_svc.adapters.edge_links import EdgeLinks
 from router_svc.adapters.redis_route_registry import RedisRouteRegistry
 from router_svc.core.directory import DirectoryPolicy, RouteDirectory
 from router_svc.core.report_session import ReportPolicy
+from router_svc.core.task_end import end_tasks
 from router_svc.metrics import RouterMetrics
 from router_svc.servicer import RouterServicer
 from router_svc.settings import RouterSettings
@@ -103,8 +104,7 @@ class RouterApp:
         if self._links is not None:
             await self._links.close(self._settings.drain_seconds)
         if self._measuring is not None:
-            self._measuring.cancel()
-            await asyncio.gather(self._measuring, return_exceptions=True)
+            await end_tasks(self._measuring)
         if self._directory is not None:
             await self._directory.stop()
         if self._routes is not None:

@@ -214,6 +214,8 @@ def _publications(request: router_pb2.PublishRequest) -> list[Publication]:
             raise _invalid("a publication goes to a group or to an edge", "group_id")
         if not each.event:
             raise _invalid("a publication needs an event", "event")
+        if each.group_id:
+            check_identifier(each.group_id, "group_id")
         made.append(
             publication(
                 group_id=each.group_id,

@@ -14,6 +14,7 @@ import grpc.aio
 import structlog
 
 from router_svc.core.delivery_queue import DeliveryQueue, HeadNotice, Push
+from router_svc.core.task_end import end_tasks
 from router_svc.metrics import RouterMetrics
 from router_svc.ports import EdgeInfo, Outgoing
 from throng.api.edge.v1 import edge_pb2, edge_pb2_grpc
@@ -99,8 +100,7 @@ class EdgeLink:
 
     async def close(self) -> None:
         """Ends the stream and forgets what waits."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
 
     async def _run(self) -> None:
         channel = rpc_aio.channel([self.info.address])
@@ -133,9 +133,7 @@ class EdgeLink:
             _log.info("deliver_stream_ended", edge_id=self.info.edge_id, reason=reason, code=code.name if code else "")
             return reason
         finally:
-            for task in (pump, reader):
-                task.cancel()
-            await asyncio.gather(pump, reader, return_exceptions=True)
+            await end_tasks(pump, reader)
             call.cancel()
             # They may not have arrived: once more on the next stream. Receivers drop by seq what they have.
             self.queue.put_back([item for batch in self._unaccepted for item in batch.items])

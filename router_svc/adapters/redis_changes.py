@@ -29,7 +29,8 @@ async def watch_changes(
     pubsub = client.pubsub()
     try:
         with translated():
-            await asyncio.wait_for(pubsub.subscribe(CHANGES_CHANNEL), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await pubsub.subscribe(CHANGES_CHANNEL)
             await _confirmed(pubsub, timeout_seconds)
         yield WatchStarted()
         last_heard = next_tick = time.monotonic()
@@ -40,7 +41,8 @@ async def watch_changes(
             with translated():
                 if now >= next_tick:
                     next_tick = now + tick_seconds
-                    await asyncio.wait_for(client.publish(CHANGES_CHANNEL, _TICK), timeout_seconds)
+                    async with asyncio.timeout(timeout_seconds):
+                        await client.publish(CHANGES_CHANNEL, _TICK)
                 message = await pubsub.get_message(timeout=max(next_tick - now, 0.01))
             if message is None:
                 continue

@@ -8,5 +8,6 @@
 - `directory.py`       keeps the table in step with the registry and answers look-ups
 - `report_session.py`  one edge's stream of reports, written to the registry
 - `publishing.py`      from publications to queues of edges
+- `task_end.py`        ends tasks for certain
 - `inbox.py`           reads a request stream ahead, bounded
 """

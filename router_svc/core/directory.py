@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from router_svc.core.route_table import RouteTable
+from router_svc.core.task_end import end_tasks
 from router_svc.metrics import RouterMetrics
 from router_svc.ports import (
     Change,
@@ -85,15 +86,12 @@ class RouteDirectory:
         self._tasks = [
             asyncio.create_task(self._follow(), name="router-follow"),
             asyncio.create_task(self._poll(), name="router-poll"),
-            asyncio.create_task(self._sweep(), name="router-sweep"),
+            asyncio.create_task(self._sweeping(), name="router-sweep"),
         ]
 
     async def stop(self) -> None:
         """Ends the tasks and the reads under way."""
-        tasks = [*self._tasks, *self._reads.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._tasks, *self._reads.values())
         self._tasks.clear()
 
     async def wait_in_step(self, timeout_seconds: float) -> bool:
@@ -240,14 +238,16 @@ class RouteDirectory:
                             # The channel is open: changes wait in it while the edges are listed.
                             await self.refresh_edges()
                         self.apply(change)
-            except ThrongError as error:
+            except Exception as error:
                 self._lose(error)
             await asyncio.sleep(self._policy.reconnect_seconds * random.uniform(0.5, 1.5))
 
-    def _lose(self, error: ThrongError) -> None:
+    def _lose(self, error: Exception) -> None:
+        if not isinstance(error, ThrongError):
+            _log.error("route_channel_failed", exc_info=error)
         if not self._table.in_step:
             return
-        _log.warning("route_channel_broken", code=error.code.name, reason=error.text)
+        _log.warning("route_channel_broken", reason=str(error))
         self._metrics.channel_breaks.inc()
         self._metrics.table_in_step.set(0)
         self._channel_lost_at = self._clock.monotonic()
@@ -260,10 +260,11 @@ class RouteDirectory:
             await asyncio.sleep(self._policy.poll_seconds * random.uniform(0.9, 1.1))
             try:
                 await self.refresh_edges()
+                self.expire()
             except ThrongError as error:
                 _log.warning("route_registry_away", code=error.code.name, reason=error.text)
-                continue
-            self.expire()
+            except Exception as error:
+                _log.error("route_poll_failed", exc_info=error)
 
     def expire(self) -> None:
         """Drops edges whose time ran out."""
@@ -271,14 +272,25 @@ class RouteDirectory:
             self._forget(record.info.edge_id, "expired")
         self._metrics.table_groups.set(self._table.group_count)
 
-    async def _sweep(self) -> None:
+    async def _sweeping(self) -> None:
         while True:
             await asyncio.sleep(self._policy.sweep_seconds * random.uniform(0.7, 1.3))
-            litter = [(group_id, route) for (group_id, _), route in self._litter.items()]
-            self._litter.clear()
             try:
-                await self._registry.drop_routes(litter)
-                self._metrics.swept_edges.inc(await self._registry.sweep())
+                await self.sweep()
             except ThrongError as error:
                 self._metrics.registry_errors.inc()
                 _log.warning("route_sweep_failed", code=error.code.name, reason=error.text)
+            except Exception as error:
+                _log.error("route_sweep_failed", exc_info=error)
+
+    async def sweep(self) -> None:
+        """Removes from the registry what dead edges left.
+
+        Raises:
+            ThrongError: UNAVAILABLE; the next sweep goes on.
+        """
+        # Looked at again: an edge may have been new to this replica, and not gone, when its route was read.
+        litter = [(group_id, route) for (group_id, _), route in self._litter.items() if not self._table.living([route])]
+        self._litter.clear()
+        await self._registry.drop_routes(litter)
+        self._metrics.swept_edges.inc(await self._registry.sweep())

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
+from router_svc.core.task_end import end_tasks
+
 _T = TypeVar("_T")
 
 
@@ -60,5 +62,4 @@ class Inbox(Generic[_T]):
 
     async def close(self) -> None:
         """Stops reading."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks(self._task)
