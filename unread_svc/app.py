@@ -8,6 +8,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from throng.adapters import redis_client
+from throng.adapters.system_clock import SystemClock
 from throng.api.unread.v1 import unread_pb2_grpc
 from throng.ports.clock import Clock
 from throng.runtime import rpc_sync
@@ -36,9 +37,9 @@ class UnreadApp:
 
     name = "unread"
 
-    def __init__(self, settings: UnreadSettings, *, registry: CollectorRegistry, clock: Clock) -> None:
+    def __init__(self, settings: UnreadSettings, *, registry: CollectorRegistry, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._clock = clock
+        self._clock: Clock = clock or SystemClock()
         self._metrics = UnreadMetrics(registry)
         self._rpc_metrics = RpcMetrics("unread", registry)
         self._store: SQLiteCursorStore | None = None
