@@ -5,7 +5,6 @@ from __future__ import annotations
 from throng.api.common.v1 import message_pb2
 
 
-
 class ProtoMessageCodec:
     """`MessageCodec`."""
 

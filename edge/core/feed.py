@@ -9,7 +9,7 @@ from edge.core.responses import Block, GroupChanged
 from edge.core.room import Room
 from edge.core.session_counters import SessionCounters
 from edge.ports import BlockEvent, FetchedPage, GroupEvent, HeadEvent, Upstream
-from throng.domain.errors import ThrongError
+from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.limits import PAGE_DEFAULT, PAGE_MAX
 
 MAX_PARKED = 64
@@ -17,6 +17,8 @@ MAX_PARKED = 64
 
 MAX_FAILED_HEALS = 3
 """A range that cannot be had so often is left to the clients' own pulls, so that it does not hold up what follows."""
+
+_AWAY = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.DEADLINE_EXCEEDED})
 
 BLOCK_BYTES = 131_072
 """Fetched messages are delivered in blocks of about this size."""
@@ -159,7 +161,10 @@ class RoomFeed:
         if room.epoch != epoch:
             return
         if isinstance(result, ThrongError):
-            self._counters.heal_failures += 1
+            if result.code in _AWAY:
+                self._counters.heal_failures += 1
+            else:
+                self._no_progress(room)
             return
         if result.epoch != epoch:
             self.learn(room, result.epoch, result.head_seq)

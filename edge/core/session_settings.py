@@ -47,7 +47,7 @@ class SessionSettings:
     reconnect_base_ms: int = 500
     reconnect_max_ms: int = 30_000
     idle_timeout_ms: int = 60_000
-    max_in_flight: int = 32
+    max_in_flight: int = 256
     max_requests: int = 64
     max_groups: int = 500
     answer_timeout_ms: int = 15_000
