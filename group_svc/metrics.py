@@ -69,6 +69,10 @@ class GroupMetrics:
             "Writes to the cache of messages that failed (hop 4).",
             registry=registry,
         )
+        self._make_outward(registry)
+
+    def _make_outward(self, registry: CollectorRegistry) -> None:
+        """Metrics of the ways out."""
         self.blocks = Counter("throng_group_blocks_total", "Blocks formed (hop 5).", registry=registry)
         self.block_messages = Counter("throng_group_block_messages_total", "Messages in blocks (hop 5).", registry=registry)
         self.publish_batches = Counter(
