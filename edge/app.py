@@ -387,7 +387,8 @@ class EdgeApp:
         flushed = asyncio.Event()
         door.sessions.stop(flushed.set)
         try:
-            await asyncio.wait_for(flushed.wait(), _FLUSH_SECONDS)
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await flushed.wait()
         except TimeoutError:
             _log.warning("cursors_not_flushed", edge_id=self.edge_id)
 

@@ -74,7 +74,9 @@ class _Stream:
         """Writes one report; returns its id."""
         self._last_id += 1
         request = router_pb2.ReportRoutesRequest(report_id=self._last_id, **report)
-        await asyncio.wait_for(self._call.write(request), self._pace.write_timeout_seconds)
+        # Not wait_for: in Python 3.11 it swallows a cancellation that comes while the write ends, and stop would never return.
+        async with asyncio.timeout(self._pace.write_timeout_seconds):
+            await self._call.write(request)
         return self._last_id
 
     async def read(self, on_response: Callable[[Any], None]) -> None:

@@ -201,7 +201,9 @@ class GrpcUplinkProducer:
         request = uplink_pb2.AppendRequest(
             batch_id=self._last_batch_id, records=[to_record(record.submission) for record in records]
         )
-        await asyncio.wait_for(call.write(request), _WRITE_TIMEOUT_SECONDS)
+        # Not wait_for: in Python 3.11 it swallows a cancellation that comes while the write ends, and close would never return.
+        async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
+            await call.write(request)
 
     async def _read(self, call: Any) -> None:
         while True:
