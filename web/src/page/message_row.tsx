@@ -121,7 +121,7 @@ export class MessageRow extends Component<RowProps> {
         <Body entry={entry} texts={texts} />
         <span class="meta">
           <time dateTime={new Date(entry.sentAtMs).toISOString()}>{timeText(entry.sentAtMs, texts)}</time>
-          {entry.mine && <StateIcon entry={entry} texts={texts} />}
+          {entry.mine && !recalled && <StateIcon entry={entry} texts={texts} />}
         </span>
       </div>
     );
