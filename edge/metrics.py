@@ -196,13 +196,9 @@ def _levels(parts: CountedParts) -> list[Level]:
         *levels,
         Level("sessions", "Sessions of clients.", _reading(sessions, "sessions")),
         Level("cache_bytes", "Bytes of messages that are cached here.", _reading(sessions, "cache_bytes")),
-        Level(
-            "upstream_calls_under_way", "Calls without a result; bounded, new ones fail (I8).", parts.calls_under_way
-        ),
+        Level("upstream_calls_under_way", "Calls without a result; bounded, new ones fail (I8).", parts.calls_under_way),
         Level("upstream_calls_refused", "Calls refused because of that bound (I8).", parts.calls_refused, total=True),
-        Level(
-            "waiting_events", "Events not taken over; bounded, streams are not read then (I8).", parts.waiting_events
-        ),
+        Level("waiting_events", "Events not taken over; bounded, streams are not read then (I8).", parts.waiting_events),
         Level("uplink_records", "Submissions on their way to the uplink; bounded, new ones fail (hop 2).", parts.uplink_records),
         Level("router_connected", "1: routes stand in the registry.", parts.router_connected),
         Level("router_reconnects", "Times that the stream of route reports ended.", parts.router_reconnects, total=True),
@@ -224,9 +220,7 @@ class PartsCollector(Collector):
         sessions = self._parts.sessions
         yield _table("submissions", "Submissions of clients by outcome (hop 1).", "outcome", sessions.submissions)
         yield _table("refused_requests", "Refused requests that were no submissions, by code.", "code", sessions.failures)
-        yield _table(
-            "session_closes", "Connections that sessions closed, by close code.", "reason", sessions.closed
-        )
+        yield _table("session_closes", "Connections that sessions closed, by close code.", "reason", sessions.closed)
         closes = CounterMetricFamily(
             "throng_edge_closes", "Connections that ended, by close code (docs/protocol.md).", labels=["code", "reason"]
         )
