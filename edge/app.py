@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import pathlib
 import re
 import socket
 import threading
@@ -64,6 +65,7 @@ _BACKLOG = 4_096
 _CLOSE_SECONDS = 2.0
 _FLUSH_SECONDS = 2.0
 _LOOK_SECONDS = 0.02
+_BUILT_PAGE = pathlib.Path(__file__).parent / "static"
 _log = structlog.get_logger("throng.edge")
 
 
@@ -296,7 +298,7 @@ class EdgeApp:
             limits=HttpLimits(max_connections=settings.max_connections, login_ttl_seconds=settings.dev_login_ttl_seconds),
             readiness=self.readiness,
             budget=HandshakeBudget(settings.handshakes_per_second, clock=self._clock),
-            site=load_site(settings.static_dir),
+            site=load_site(settings.static_dir or _BUILT_PAGE),
             config=PageConfig(version=__version__, default_groups=settings.default_groups),
             assign=business.router.assign,
             own_url=settings.public_url,

@@ -12,8 +12,6 @@ from pydantic_settings import NoDecode
 from throng.domain.ids import is_identifier
 from throng.runtime.settings import ServiceSettings, service_config
 
-BUILT_PAGE = pathlib.Path(__file__).parent / "static"
-
 
 def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -80,7 +78,7 @@ class EdgeSettings(ServiceSettings):
     reconnect_base_ms: int = Field(500, ge=1, le=600_000, description="First bound for reconnecting, milliseconds.")
     reconnect_max_ms: int = Field(30_000, ge=1, le=600_000, description="Largest bound for reconnecting, milliseconds.")
     drain_window_ms: int = Field(5_000, ge=0, le=600_000, description="Time over which clients leave at stop, milliseconds.")
-    static_dir: pathlib.Path = Field(BUILT_PAGE, description="Folder of the built page.")
+    static_dir: pathlib.Path | None = Field(None, description="Folder of the built page; empty: the one in the package.")
 
     @field_validator("group_addresses", "router_addresses", "unread_addresses")
     @classmethod
