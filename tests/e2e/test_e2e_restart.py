@@ -42,6 +42,8 @@ class Sender(threading.Thread):
                 number += 1
         except BaseException as error:
             self.failure = error
+        finally:
+            self.drop()
 
     def deliver(self, number: int, client_msg_id: str) -> None:
         deadline = time.monotonic() + 60

@@ -53,7 +53,11 @@ class FrameClient:
         self._fragments = b""
         self.frames: collections.deque[Frame] = collections.deque()
         self._next_request = 0
-        self._upgrade(f"{host}:{port}", path, token, subprotocol, headers or {})
+        try:
+            self._upgrade(f"{host}:{port}", path, token, subprotocol, headers or {})
+        except BaseException:
+            self.socket.close()
+            raise
 
     def _upgrade(self, host: str, path: str, token: str | None, subprotocol: str | None, headers: dict[str, str]) -> None:
         lines = {
@@ -80,7 +84,6 @@ class FrameClient:
             )
             while len(self._buffer) < length:
                 self._read_more()
-            self.socket.close()
             try:
                 body = json.loads(self._buffer[:length] or b"{}")
             except ValueError:
@@ -215,7 +218,7 @@ def login(address: str, name: str) -> tuple[str, str]:
     )
     with urllib.request.urlopen(request, timeout=10) as response:
         answer = json.loads(response.read())
-    return answer["token"], answer["userId"]
+    return answer["token"], answer["user_id"]
 
 
 def new_id() -> str:

@@ -7,5 +7,6 @@
 - `tokens.py`      `throng token`
 - `groups.py`      `throng group …`
 - `group_link.py`  a channel to the group service that runs on a data folder, or one started for the moment
+- `migrations.py`  `throng migrate`
 - `refusal.py`     what is wrong, in one sentence on stderr, with exit code 2
 """

@@ -13,13 +13,21 @@ import click
 import structlog
 from prometheus_client import CollectorRegistry
 
-from throng.adapters.system_clock import SystemClock
+from edge.app import EdgeApp
+from edge.settings import EdgeSettings
+from group_svc.app import GroupApp
+from group_svc.settings import GroupServiceSettings
+from router_svc.app import RouterApp
+from router_svc.settings import RouterSettings
 from throng.cli.data_folder import DataFolder, Running
 from throng.cli.refusal import Failure, Refusal, refusals
+from throng.ports.uplink import UplinkProducer
 from throng.runtime import logs
 from throng.runtime.aio_thread import AioThread
 from throng.runtime.lifecycle import Parts, wait_for_signal
 from throng.runtime.settings import load
+from unread_svc.app import UnreadApp
+from unread_svc.settings import UnreadSettings
 
 _log = structlog.get_logger("throng.up")
 _REDIS = "embedded://throng"
@@ -98,6 +106,7 @@ class AllInOne:
         self._registry = CollectorRegistry()
         self._aio = AioThread()
         self._parts = Parts()
+        self._group = self._router = self._unread = ""
 
     def start(self) -> str:
         """Starts everything; returns the address of the page.
@@ -105,72 +114,46 @@ class AllInOne:
         Raises:
             ThrongError, SettingsError, Refusal: something cannot start; what had started is stopped.
         """
-        from edge.app import EdgeApp
-        from edge.settings import EdgeSettings
-        from group_svc.app import GroupApp
-        from group_svc.settings import GroupServiceSettings
-        from router_svc.app import RouterApp
-        from router_svc.settings import RouterSettings
-        from unread_svc.app import UnreadApp
-        from unread_svc.settings import UnreadSettings
-
-        group_port, router_port, unread_port, edge_port = free_ports(4)
-        group_address, router_address, unread_address = (f"127.0.0.1:{p}" for p in (group_port, router_port, unread_port))
-        data_dir = str(self._folder.path)
+        group_port, router_port, unread_port = free_ports(3)
+        self._group, self._router, self._unread = (f"127.0.0.1:{port}" for port in (group_port, router_port, unread_port))
         self._aio.start()
-        unread = {
-            "host": "127.0.0.1",
-            "port": unread_port,
-            "data_dir": data_dir,
-            "redis_url": _REDIS,
-            "group_addresses": group_address,
-        }
-        self._parts.start(UnreadApp(load(UnreadSettings, flags=unread), registry=self._registry, clock=SystemClock()))
-        router = {"host": "127.0.0.1", "port": router_port, "redis_url": _REDIS}
-        self._parts.start(RouterApp(load(RouterSettings, flags=router), self._aio, registry=self._registry, clock=SystemClock()))
-        group = {
-            "host": "127.0.0.1",
-            "port": group_port,
-            "data_dir": data_dir,
-            "redis_url": _REDIS,
-            "router_addresses": router_address,
-            "unread_addresses": unread_address,
-            "default_group": "lobby",
-        }
-        groups = GroupApp(load(GroupServiceSettings, flags=group), registry=self._registry)
+        here = {"host": "127.0.0.1", "redis_url": _REDIS}
+        stored = {**here, "data_dir": str(self._folder.path)}
+        unread = load(UnreadSettings, flags={**stored, "port": unread_port, "group_addresses": self._group})
+        self._parts.start(UnreadApp(unread, registry=self._registry))
+        router = load(RouterSettings, flags={**here, "port": router_port})
+        self._parts.start(RouterApp(router, self._aio, registry=self._registry))
+        behind = {"router_addresses": self._router, "unread_addresses": self._unread}
+        group = load(GroupServiceSettings, flags={**stored, **behind, "port": group_port, "default_group": "lobby"})
+        groups = GroupApp(group, registry=self._registry)
         self._parts.start(groups)
-        behind = {
-            "group_addresses": group_address,
-            "router_addresses": router_address,
-            "unread_addresses": unread_address,
-            "jwt_secret_file": str(self._folder.key_file),
-            "dev_login": "true",
-            "internal_host": "127.0.0.1",
-        }
-        flags = {
-            **behind,
-            "edge_id": "edge-0",
-            "host": self._host,
-            "port": str(self._port),
-            "internal_port": str(edge_port),
-            "uplink": "memory",
-        }
-        edge = EdgeApp(load(EdgeSettings, flags=flags), self._aio, uplink_producer=groups.uplink_producer, registry=self._registry)
+        address = self._start_edges(groups.uplink_producer)
+        self._folder.write_running(
+            Running(pid=os.getpid(), http=address, group=self._group, router=self._router, unread=self._unread)
+        )
+        return address
+
+    def _start_edges(self, producer: UplinkProducer) -> str:
+        first = self._edge_flags(0) | {"uplink": "memory"}
+        edge = EdgeApp(load(EdgeSettings, flags=first), self._aio, uplink_producer=producer, registry=self._registry)
         self._parts.start(edge)
         edge.wait_ready(_READY_SECONDS)
         for number in range(1, self._edges + 1):
-            more = {
-                **behind,
-                "edge_id": f"edge-{number}",
-                "host": self._host,
-                "port": str(self._port + number if self._port else 0),
-                "uplink": "grpc",
-            }
-            self._parts.start(EdgeProcess(number, more))
-        self._folder.write_running(
-            Running(pid=os.getpid(), http=edge.http_address, group=group_address, router=router_address, unread=unread_address)
-        )
+            self._parts.start(EdgeProcess(number, self._edge_flags(number) | {"uplink": "grpc"}))
         return edge.http_address
+
+    def _edge_flags(self, number: int) -> dict[str, str]:
+        return {
+            "edge_id": f"edge-{number}",
+            "host": self._host,
+            "port": str(self._port + number if self._port else 0),
+            "internal_host": "127.0.0.1",
+            "group_addresses": self._group,
+            "router_addresses": self._router,
+            "unread_addresses": self._unread,
+            "jwt_secret_file": str(self._folder.key_file),
+            "dev_login": "true",
+        }
 
     def stop(self) -> None:
         """Stops everything in the reverse order."""

@@ -10,7 +10,7 @@ from throng.adapters.sqlite_database import SQLiteDatabase, read_migrations
 from throng.cli.data_folder import DataFolder
 from throng.cli.refusal import refusals
 
-_FILES = {"group.db": "group_svc.adapters.migrations_sqlite", "unread.db": "unread_svc.adapters.migrations_sqlite"}
+_FILES = {"group.db": "group_svc.adapters.migrations_sqlite", "unread.sqlite": "unread_svc.adapters.migrations_sqlite"}
 """File in a data folder, and the package that holds its migrations."""
 
 

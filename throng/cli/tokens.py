@@ -13,7 +13,7 @@ from throng.domain.ids import check_identifier
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType[int]):
     """A number of seconds, or a number with `s`, `m`, `h` or `d`."""
 
     name = "duration"

@@ -1,0 +1,271 @@
+"""Random schedules of blocks lost, repeated and reordered, services slow and away, clients coming and going: I5, I6, I9."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from session_stage import FakeConnection, SessionStage
+
+from edge.ports import BlockEvent, HeadEvent, MemberEvent
+from throng.api.client.v1 import client_pb2
+from throng.api.common.v1 import message_pb2
+from throng.domain.group import Member, Role
+from throng.domain.ids import GroupId, UserId
+
+GROUP = GroupId("g")
+
+
+class ModelClient:
+    """Follows docs/protocol.md, section 3; `shown` is what its page shows, in order, since it last had to start again."""
+
+    def __init__(self, stage: SessionStage, user_id: str, *, binary: bool, delivery: str) -> None:
+        self.stage = stage
+        self.user_id = user_id
+        self.binary = binary
+        self.delivery = delivery
+        self.connection: FakeConnection | None = None
+        self.epoch = 0
+        self.held = 0
+        self.target = 0
+        self.inside = False
+        self.pulling = 0
+        self.shown: list[int] = []
+        self.content: dict[int, message_pb2.Message] = {}
+        self.next_request = 0
+
+    def connect(self) -> None:
+        if self.connection is None:
+            self.connection = self.stage.open(self.user_id, binary=self.binary)
+            self.inside, self.pulling = False, 0
+            self.enter()
+
+    def disconnect(self) -> None:
+        if self.connection is not None:
+            self.stage.sessions.on_closed(self.connection, 1006)
+            self.connection = None
+
+    def enter(self) -> None:
+        self.ask(enter={"group_id": GROUP, "epoch": self.epoch, "seq": self.held, "delivery": self.delivery})
+
+    def ask(self, **request: object) -> None:
+        self.next_request += 1
+        assert self.connection is not None
+        self.stage.ask(self.connection, self.next_request, **request)
+
+    def read(self) -> None:
+        """Takes what came, and asks for what is missing."""
+        if self.connection is None:
+            return
+        for frame in self.connection.take():
+            name = frame.WhichOneof("event")
+            if name in ("entered", "block", "notice", "pulled", "failure"):
+                getattr(self, name)(frame)
+        if self.inside and self.target > self.held and not self.pulling:
+            self.ask(pull={"group_id": GROUP, "after_seq": self.held, "up_to_seq": self.target, "epoch": self.epoch})
+            self.pulling = self.next_request
+
+    def entered(self, frame: client_pb2.ServerFrame) -> None:
+        entered = frame.entered
+        self.inside = True
+        first = entered.messages[0].seq if entered.messages else self.held + 1
+        if entered.reset or entered.group.epoch != self.epoch or first > self.held + 1:
+            self.shown, self.content = [], {}
+            self.epoch, self.held, self.target = entered.group.epoch, first - 1 if entered.messages else entered.group.head_seq, 0
+        self.take(entered.messages)
+        self.target = max(self.target, entered.group.head_seq)
+
+    def block(self, frame: client_pb2.ServerFrame) -> None:
+        block = frame.block
+        assert self.inside
+        if block.epoch != self.epoch:
+            self.enter()
+        elif block.prev_seq <= self.held:
+            self.take(block.messages)
+        else:
+            self.target = max(self.target, block.messages[-1].seq)
+
+    def notice(self, frame: client_pb2.ServerFrame) -> None:
+        if frame.notice.epoch != self.epoch:
+            self.enter()
+        self.target = max(self.target, frame.notice.head_seq)
+
+    def pulled(self, frame: client_pb2.ServerFrame) -> None:
+        if frame.request_id == self.pulling:
+            self.pulling = 0
+        if frame.pulled.epoch == self.epoch and frame.pulled.after_seq <= self.held:
+            self.take(frame.pulled.messages)
+
+    def failure(self, frame: client_pb2.ServerFrame) -> None:
+        if frame.request_id == self.pulling:
+            self.pulling = 0
+        if not self.inside:
+            self.enter()
+
+    def take(self, messages: object) -> None:
+        seqs = [message.seq for message in messages]  # type: ignore[attr-defined]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) if seqs else True, "a hole inside a frame"
+        for message in messages:  # type: ignore[attr-defined]
+            if message.seq == self.held + 1:
+                self.held = message.seq
+                self.shown.append(message.seq)
+                self.content[message.seq] = message
+                target = message.recall.target_seq
+                if target in self.content:
+                    self.content[target] = message_pb2.Message(seq=target, recalled_by_seq=message.seq)
+
+
+OPERATIONS = st.tuples(
+    st.sampled_from(
+        "write write write lose repeat old head recall burst answer answer all "
+        "read read pump pause away back leave come hide routes".split()
+    ),
+    st.integers(0, 60),
+)
+
+
+class Schedule:
+    """Applies operations to one group with three kinds of clients."""
+
+    def __init__(self, existing: int) -> None:
+        self.stage = SessionStage(
+            lazy_hub=True, cache_messages=40, head_interval_ms=2_000, min_send_interval_ms=0, max_connections_per_user=0
+        )
+        self.stage.services.add_group(GROUP, "u0", "u1", "u2", messages=existing)
+        self.clients = [
+            ModelClient(self.stage, "u0", binary=True, delivery="DELIVERY_INLINE"),
+            ModelClient(self.stage, "u1", binary=True, delivery="DELIVERY_NOTIFY"),
+            ModelClient(self.stage, "u2", binary=False, delivery="DELIVERY_INLINE"),
+        ]
+        self.held_back: list[BlockEvent] = []
+
+    def apply(self, operation: str, number: int) -> None:
+        services, sessions = self.stage.services, self.stage.sessions
+        client = self.clients[number % len(self.clients)]
+        if operation == "write":
+            self.stage.tell(services.write(GROUP, 1 + number % 3))
+        elif operation == "burst":
+            services.write(GROUP, 250)
+        elif operation == "lose":
+            self.held_back.append(services.write(GROUP, 1 + number % 5))
+        elif operation == "repeat" and self.held_back:
+            self.stage.tell(self.held_back[number % len(self.held_back)])
+        elif operation == "old":
+            head = len(services.messages[GROUP])
+            first = max(0, head - number)
+            if first < head:
+                self.stage.tell(services.block(GROUP, first, head))
+        elif operation == "head":
+            self.stage.tell(HeadEvent(GROUP, services.groups[GROUP].epoch, len(services.messages[GROUP])))
+        elif operation == "recall":
+            self.recall(number)
+        elif operation == "answer" and services.pending:
+            services.run(number)
+        elif operation == "all":
+            services.run()
+        elif operation == "read":
+            client.read()
+        elif operation == "pump":
+            self.stage.hub.pump()
+        elif operation == "pause":
+            self.stage.clock.advance(0.1 + number / 60)
+            sessions.tick()
+        elif operation == "away":
+            services.away |= {"fetch_after", "fetch_heads", "enter", "fetch_deleted"}
+        elif operation == "back":
+            services.away.clear()
+        elif operation == "leave":
+            client.disconnect()
+        elif operation == "come":
+            client.connect()
+        elif operation == "hide" and client.connection is not None:
+            client.ask(set_visibility={"hidden": bool(number % 2)})
+        elif operation == "routes":
+            sessions.on_routes_applied()
+
+    def recall(self, number: int) -> None:
+        messages = self.stage.services.messages[GROUP]
+        candidates = [message.seq for message in messages[-60:] if message.HasField("text")]
+        if candidates:
+            self.stage.tell(self.stage.services.write(GROUP, recall=candidates[number % len(candidates)]))
+
+    def settle(self, seconds: float) -> None:
+        """Everything works again; clients read every 100 ms."""
+        self.stage.services.away.clear()
+        self.stage.services.run()
+        for _ in range(round(seconds / 0.1)):
+            for client in self.clients:
+                client.connect()
+                client.read()
+            self.stage.pass_time(0.1)
+        for client in self.clients:
+            client.read()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(existing=st.sampled_from([0, 1, 7, 90, 300]), operations=st.lists(OPERATIONS, max_size=60))
+def test_every_client_shows_each_message_once_in_order_and_reaches_the_head(
+    existing: int, operations: list[tuple[str, int]]
+) -> None:
+    """I5, I6."""
+    schedule = Schedule(existing)
+    for client in schedule.clients:
+        client.connect()
+    for operation, number in operations:
+        schedule.apply(operation, number)
+    schedule.settle(5.0)
+    stored = schedule.stage.services.messages[GROUP]
+    assert schedule.stage.counters.events_failed == 0
+    for client in schedule.clients:
+        assert client.held == len(stored)
+        assert client.shown == list(range(client.held - len(client.shown) + 1, client.held + 1))
+        for seq in client.shown:
+            assert client.content[seq].WhichOneof("content") == stored[seq - 1].WhichOneof("content"), seq
+        assert client.connection is not None
+        assert client.connection.session.requests == 0
+    for client in schedule.clients:
+        client.disconnect()
+    assert (schedule.stage.counters.rooms, schedule.stage.counters.sessions) == (0, 0)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(operations=st.lists(OPERATIONS, max_size=40), after=st.lists(OPERATIONS, max_size=40))
+def test_after_a_removal_nothing_of_the_group_is_sent(operations: list[tuple[str, int]], after: list[tuple[str, int]]) -> None:
+    """I9: whatever was under way when the removal came."""
+    schedule = Schedule(90)
+    removed = schedule.clients[0]
+    for client in schedule.clients:
+        client.connect()
+    for operation, number in operations:
+        schedule.apply(operation, number)
+    removed.connect()
+    connection = removed.connection
+    assert connection is not None
+    del schedule.stage.services.members[GROUP]["u0"]
+    connection.take()
+    schedule.stage.tell(MemberEvent(GROUP, UserId("u0"), Role.NONE, 0))
+    for operation, number in after:
+        if operation not in ("leave", "come", "read"):
+            schedule.apply(operation, number)
+    schedule.stage.services.run()
+    schedule.stage.hub.pump()
+    for frame in connection.take():
+        assert frame.WhichOneof("event") in ("failure", "group_event"), frame
+    assert GROUP not in connection.session.parts
+
+
+def test_another_epoch_is_followed_by_every_client() -> None:
+    schedule = Schedule(30)
+    for client in schedule.clients:
+        client.connect()
+    schedule.settle(1.0)
+    services = schedule.stage.services
+    services.groups[GROUP] = dataclasses.replace(services.groups[GROUP], epoch=2)
+    services.messages[GROUP] = services.messages[GROUP][:12]
+    services.members[GROUP]["u9"] = Member(UserId("u9"))
+    schedule.stage.tell(services.write(GROUP))
+    schedule.settle(5.0)
+    for client in schedule.clients:
+        assert (client.epoch, client.held) == (2, 13)
+        assert client.shown == list(range(1, 14))
