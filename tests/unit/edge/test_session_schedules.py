@@ -116,13 +116,9 @@ class ModelClient:
                     self.content[target] = message_pb2.Message(seq=target, recalled_by_seq=message.seq)
 
 
-OPERATIONS = st.tuples(
-    st.sampled_from(
-        "write write write lose repeat old head recall burst answer answer all "
-        "read read pump pause away back leave come hide routes".split()
-    ),
-    st.integers(0, 60),
-)
+WRITES = ["write", "write", "write", "lose", "repeat", "old", "head", "recall", "burst"]
+PACES = ["answer", "answer", "all", "read", "read", "pump", "pause", "away", "back", "leave", "come", "hide", "routes"]
+OPERATIONS = st.tuples(st.sampled_from([*WRITES, *PACES]), st.integers(0, 60))
 
 
 class Schedule:
