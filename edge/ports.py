@@ -130,7 +130,7 @@ class Upstream(Protocol):
 @dataclass(frozen=True, slots=True)
 class BlockEvent:
     """Messages arrived. `block`: the serialized throng.common.v1.Block; `messages`: each (seq, serialized Message);
-    `recalled`: (target_seq, seq of the recall) among them; `json_block`: the block as proto3 JSON when some client here wants JSON."""
+    `recalled`: (target_seq, seq of the recall) among them; `json_block`: proto3 JSON when a client wants it."""
 
     group_id: GroupId
     epoch: int
