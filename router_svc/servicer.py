@@ -161,7 +161,8 @@ class RouterServicer(RouterServiceServicer):
 
 async def _within_moment(good_bye: Coroutine[Any, Any, None]) -> None:
     try:
-        await asyncio.wait_for(good_bye, _GOOD_BYE_SECONDS)
+        async with asyncio.timeout(_GOOD_BYE_SECONDS):
+            await good_bye
     except (ThrongError, TimeoutError) as error:
         _log.info("edge_good_bye_not_noted", reason=type(error).__name__)
 

@@ -93,7 +93,8 @@ class EdgeLink:
     async def flush(self, timeout_seconds: float) -> bool:
         """Waits until the edge has taken over everything; False: not in that time."""
         try:
-            await asyncio.wait_for(self._drained.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._drained.wait()
         except TimeoutError:
             return False
         return True

@@ -97,7 +97,8 @@ class RouteDirectory:
     async def wait_in_step(self, timeout_seconds: float) -> bool:
         """Waits until the table follows the registry; False: not in that time."""
         try:
-            await asyncio.wait_for(self._in_step.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._in_step.wait()
         except TimeoutError:
             return False
         return True
