@@ -196,7 +196,9 @@ export class ThrongClient {
 
   /** Names the groups of which nothing is held yet in the address, which saves a round trip; the others need their position. */
   private address(base: string): string {
-    const fresh = [...this.sessions.values()].filter((session) => session === this.opened && !session.holdsHistory);
+    const fresh = [...this.sessions.values()].filter(
+      (session) => session === this.opened && !session.holdsHistory && session.view.get().phase !== "removed",
+    );
     this.named = new Set(fresh.map((session) => session.groupId));
     const query = new URLSearchParams({ delivery: "inline" });
     if (fresh.length > 0) query.set("groups", [...this.named].join(","));

@@ -67,7 +67,7 @@ export class Connection {
     private readonly options: ConnectionOptions,
     private readonly handlers: ConnectionHandlers,
   ) {
-    this.backoff = new Backoff(options.environment.random, 500, 15_000);
+    this.backoff = new Backoff(() => options.environment.random(), 500, 15_000);
   }
 
   start(): void {

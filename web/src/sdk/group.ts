@@ -86,7 +86,7 @@ export class GroupSession {
     private readonly dependencies: GroupDependencies,
   ) {
     this.messages = new MessageQueue(dependencies.me);
-    this.backoff = new Backoff(dependencies.environment.random, 500, 15_000);
+    this.backoff = new Backoff(() => dependencies.environment.random(), 500, 15_000);
     this.view = new Store(this.snapshot());
   }
 

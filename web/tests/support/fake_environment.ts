@@ -32,11 +32,11 @@ export class FakeEnvironment implements Environment {
   private uuids = 0;
 
   constructor(private seed = 1) {
-    this.edge = new FakeEdge(() => this.nowMs);
+    this.edge = new FakeEdge(() => this.now());
   }
 
   now(): number {
-    return this.nowMs;
+    return Math.floor(this.nowMs);
   }
 
   random(): number {
