@@ -1,7 +1,7 @@
 """Adapters under the conformance suites. A new adapter is one more entry in a table here; no suite changes.
 
 A factory yields what the suite needs and cleans up. Whatever needs a server takes it from a fixture that starts one or calls
-`report_missing_backend`: a visible skip, and a failure where REQUIRE_BACKENDS names the backend.
+`backend_missing`: a visible skip, and a failure where REQUIRE_BACKENDS names the backend.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import redis
+from backends import backend_missing
 
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
@@ -95,11 +96,11 @@ class RecentStage:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory, report_missing_backend: Callable[[str, str], None]) -> Iterator[str]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a Redis server of our own, empty, on a port that was free."""
     program = shutil.which("redis-server")
     if program is None:
-        report_missing_backend("redis", "apt-get install redis-server")
+        backend_missing("redis", "apt-get install redis-server")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

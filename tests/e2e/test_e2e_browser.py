@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from conftest import backend_missing
+from backends import backend_missing
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from throng_process import ThrongProcess
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import backend_missing
+from backends import backend_missing
 from prometheus_client import CollectorRegistry
 from router_stage import FakeEdge, PublishStream, RedisServer, ReportStream, block, heads, until, until_async
 
