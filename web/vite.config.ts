@@ -24,5 +24,6 @@ export default defineConfig({
     include: ["tests/**/*.test.ts", "tests/**/*.test.tsx"],
     environment: "node",
     testTimeout: 30_000,
+    reporters: ["default", ["json", { outputFile: "../artifacts/report-vitest.json" }]],
   },
 });
