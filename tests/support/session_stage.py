@@ -283,10 +283,19 @@ def _with_head(group: Group, head_seq: int) -> Group:
 class SessionStage:
     """Everything together; clients are connections on which `ask` says something."""
 
-    def __init__(self, *, lazy_hub: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        lazy_hub: bool = False,
+        services: FakeServices | None = None,
+        clock: FakeClock | None = None,
+        identity: EdgeIdentity | None = None,
+        **settings: Any,
+    ) -> None:
         self.hub = FakeHub(lazy=lazy_hub)
-        self.services = FakeServices()
-        self.clock = FakeClock()
+        self.services = services or FakeServices()
+        self.clock = clock or FakeClock()
+        self.identity = identity or EdgeIdentity(EdgeId("edge-1"), 7)
         self.counters = SessionCounters()
         self.sessions = EdgeSessions(
             self.hub,
@@ -295,7 +304,7 @@ class SessionStage:
             self.clock,
             SessionSettings(**settings),
             self.counters,
-            EdgeIdentity(EdgeId("edge-1"), 7),
+            self.identity,
             random.Random(1),
         )
 
