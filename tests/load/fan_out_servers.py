@@ -103,7 +103,9 @@ async def serve_tornado(message_bytes: int) -> None:
     server.add_sockets(sockets)
     control = _listen()
     print(sockets[0].getsockname()[1], control.getsockname()[1], flush=True)
-    with contextlib.suppress(tornado.websocket.WebSocketClosedError):  # the client left with messages in flight
+    # The client leaves with messages in flight: nothing that this bench asks about.
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    with contextlib.suppress(tornado.websocket.WebSocketClosedError):
         await _obey(control, message_bytes, publish)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -153,6 +154,8 @@ class AllInOne:
             "unread_addresses": self._unread,
             "jwt_secret_file": str(self._folder.key_file),
             "dev_login": "true",
+            # Nobody waits at the other end of a stop on a laptop, and there is little to spread clients over.
+            "drain_window_ms": os.environ.get("THRONG_EDGE_DRAIN_WINDOW_MS", "500"),
         }
 
     def stop(self) -> None:
@@ -215,5 +218,6 @@ def _greet(address: str, folder: DataFolder, *, host: str, edges: int, first_por
     if edges and first_port:
         rest = ", ".join(f"http://{shown}:{first_port + number}/" for number in range(1, edges + 1))
         click.echo(f"  Further edges: {rest}")
-    click.echo(f"  Everything is kept in {folder.path}. A token for a program: throng token --user bot --data-dir {folder.path}")
+    program = sys.argv[0] if shutil.which("throng") is None else "throng"
+    click.echo(f"  Everything is kept in {folder.path}. A token for a program: {program} token --user bot --data-dir {folder.path}")
     click.echo("  Stop with Ctrl-C.\n")
