@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.core.feed import RoomFeed
 from edge.core.page_cut import newest_within, oldest_within
@@ -10,7 +10,7 @@ from edge.core.parts import Parts
 from edge.core.range_reader import Range, RangeReader
 from edge.core.read_cursors import ReadCursors
 from edge.core.replies import Replies
-from edge.core.requests import Enter
+from edge.core.requests import Enter, Request
 from edge.core.responses import Entered
 from edge.core.room import Room, wants_blocks
 from edge.core.session import Part, Session
@@ -23,6 +23,10 @@ from throng.domain.ids import GroupId, check_identifier
 from throng.domain.limits import PAGE_DEFAULT, PAGE_MAX
 
 MAX_ATTEMPTS = 3
+MAX_HELD = 64
+"""Requests of one connection that wait for groups being entered; above it they are refused with RATE_LIMITED."""
+
+Replay = Callable[[Session, Sequence[Request]], None]
 _NO_PART = frozenset({ErrorCode.NOT_A_MEMBER, ErrorCode.GROUP_NOT_FOUND})
 
 
@@ -36,10 +40,12 @@ class Entering:
         "epoch",
         "error",
         "group_id",
+        "held",
         "member",
         "missing",
         "page",
         "removed",
+        "replay",
         "request",
         "reset",
         "room",
@@ -47,10 +53,12 @@ class Entering:
         "unread",
     )
 
-    def __init__(self, session: Session, request: Enter, group_id: GroupId) -> None:
+    def __init__(self, session: Session, request: Enter, group_id: GroupId, replay: Replay) -> None:
         self.session = session
         self.request = request
         self.group_id = group_id
+        self.replay = replay
+        self.held: list[Request] = []
         self.room: Room | None = None
         self.member: Member | None = None
         self.page = Range(0, [])
@@ -88,16 +96,33 @@ class Entrance:
         self._settings = settings
         self._counters = counters
 
-    def enter(self, session: Session, request: Enter) -> None:
-        """Begins; the answer is `entered` or `failure`."""
+    def enter(self, session: Session, request: Enter, replay: Replay) -> None:
+        """Begins; the answer is `entered` or `failure`. `replay` then gets what was asked of the group meanwhile."""
         group_id = GroupId(check_identifier(request.group_id, "group_id"))
         under_way = session.entering or []
         if group_id not in session.parts and len(session.parts) + len(under_way) >= self._settings.max_groups:
             raise ThrongError(ErrorCode.LIMIT_EXCEEDED, f"a connection takes part in at most {self._settings.max_groups} groups")
-        entering = Entering(session, request, group_id)
+        entering = Entering(session, request, group_id, replay)
         session.entering = [*under_way, entering]
         session.requests += 1
         self._ask(entering)
+
+    def hold(self, session: Session, request: Request, group_id: str) -> bool:
+        """Keeps what is asked of a group that is being entered, so that a client need not wait for `entered`.
+
+        Raises:
+            ThrongError: RATE_LIMITED, when too much waits already.
+        """
+        for entering in session.entering or ():
+            if entering.group_id != group_id:
+                continue
+            if group_id in session.parts and not entering.held:
+                return False
+            if sum(len(other.held) for other in session.entering or ()) >= MAX_HELD:
+                raise ThrongError(ErrorCode.RATE_LIMITED, "the group is still being entered", retry_after_ms=500)
+            entering.held.append(request)
+            return True
+        return False
 
     # Membership -----------------------------------------------------------------------------------------------------
 
@@ -218,6 +243,7 @@ class Entrance:
         response = Entered(room.current_group(), member.role, page.messages, entering.unread, deleted, delivery, entering.reset)
         self._replies.send(session, response, entering.request.request_id)
         room.add(session.connection, inline=wants_blocks(delivery, hidden=session.hidden))
+        entering.replay(session, entering.held)
 
     def _brought_up(self, room: Room, entering: Entering) -> Range:
         """The page with what came meanwhile, within the sizes of an answer."""
@@ -235,6 +261,8 @@ class Entrance:
             self._parts.drop(entering.session, entering.group_id)
         self._replies.fail(entering.session, entering.request.request_id, error, entering.group_id)
         self._end(entering)
+        if not entering.session.closed:
+            entering.replay(entering.session, entering.held)
 
     def _end(self, entering: Entering) -> None:
         self._release(entering)

@@ -155,3 +155,6 @@ class Ping:
 
 
 Request = Enter | Leave | Send | Pull | History | ReportRead | Recall | DeleteForMe | ListGroups | SetVisibility | Ping
+
+OfGroup = Send | Pull | History | ReportRead | Recall | DeleteForMe
+"""What is asked of a group that was entered."""

@@ -83,7 +83,7 @@ class EdgeSessions:
         self._requests: dict[type, Callable[[Session, Any], None]] = {
             requests.Send: self._submissions.send,
             requests.Recall: self._recall,
-            requests.Enter: self._entrance.enter,
+            requests.Enter: self._enter,
             requests.Leave: self._leave,
             requests.Pull: self._of_part(self._reading.pull),
             requests.History: self._of_part(self._reading.history),
@@ -176,9 +176,25 @@ class EdgeSessions:
         try:
             if session.requests >= self._settings.max_requests and not isinstance(request, requests.Send | requests.Recall):
                 raise ThrongError(ErrorCode.RATE_LIMITED, "too many requests wait for their answer", retry_after_ms=1_000)
+            if (
+                session.entering
+                and isinstance(request, requests.OfGroup)
+                and self._entrance.hold(session, request, request.group_id)
+            ):
+                return
             self._requests[type(request)](session, request)
         except ThrongError as error:
-            self._replies.fail(session, request.request_id, error, getattr(request, "group_id", ""))
+            if isinstance(request, requests.Send):
+                self._submissions.refuse(session, request.request_id, request.group_id, request.client_msg_id, error)
+            else:
+                self._replies.fail(session, request.request_id, error, getattr(request, "group_id", ""))
+
+    def _enter(self, session: Session, request: requests.Enter) -> None:
+        self._entrance.enter(session, request, self._replay)
+
+    def _replay(self, session: Session, held: Sequence[requests.Request]) -> None:
+        for request in held:
+            self._handle(session, request)
 
     def _of_part(self, handle: Callable[[Session, Any, Part], None]) -> Callable[[Session, Any], None]:
         def with_part(session: Session, request: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from backends import backend_missing
+from frame_client import Frame, FrameClient, new_id
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from throng_process import ThrongProcess
 
@@ -166,3 +167,40 @@ def test_recalling_blanks_the_message_for_the_other(people: tuple[Person, Person
     row.get_by_test_id("message-menu").click()
     alice.page.get_by_test_id("recall").click()
     expect(wei.page.get_by_text("a slip of the pen")).to_have_count(0, timeout=15_000)
+
+
+def test_older_history_comes_on_scroll_and_a_pill_tells_of_new_messages(
+    people: tuple[Person, Person], connect: Callable[..., FrameClient], throng: ThrongProcess, artifacts: pathlib.Path
+) -> None:
+    throng.throng("group", "create", "long", "--open", "--send-interval-ms", "0", "--budget-per-second", "0")
+    writer = connect("writer", path="/ws?groups=long")
+    for number in range(1, 201):
+        assert "ack" in _say(writer, f"message {number}")
+    _, wei = people
+    wei.log_in("Li")
+    wei.page.get_by_test_id("join-group").click()
+    wei.page.get_by_test_id("join-group-id").fill("long")
+    wei.page.get_by_test_id("join-group-id").press("Enter")
+    wei.sees("message 200")
+    assert 1 not in wei.seqs()
+    scroller = wei.page.get_by_test_id("message-scroller")
+    first = wei.page.locator('[data-testid="message"][data-seq="1"]')
+    for _ in range(40):
+        if first.count():
+            break
+        scroller.evaluate("element => { element.scrollTop = 0; }")
+        wei.page.wait_for_timeout(100)  # as long as a finger pauses
+    expect(first).to_have_count(1)
+    seqs = wei.seqs()
+    assert seqs == sorted(set(seqs))
+    assert "ack" in _say(writer, "something new")
+    pill = wei.page.get_by_test_id("new-messages-pill")
+    expect(pill).to_be_visible(timeout=15_000)
+    wei.shoot(artifacts, "pill-phone")
+    pill.click()
+    wei.sees("something new")
+    expect(pill).to_be_hidden()
+
+
+def _say(client: FrameClient, text: str) -> Frame:
+    return client.ask(send={"groupId": "long", "clientMsgId": new_id(), "text": {"text": text}})

@@ -17,6 +17,7 @@ from throng.api.common.v1 import error_pb2
 from throng.domain.message import MessageKind
 
 USERS = ["u0", "u1", "u2", "u3"]
+TRY_AGAIN = (error_pb2.ERROR_CODE_UNAVAILABLE, error_pb2.ERROR_CODE_DEADLINE_EXCEEDED, error_pb2.ERROR_CODE_RATE_LIMITED)
 
 
 class Talker(ModelClient):
@@ -66,7 +67,7 @@ class Talker(ModelClient):
 
     def reject(self, frame: client_pb2.ServerFrame) -> None:
         client_msg_id = frame.reject.client_msg_id
-        assert frame.reject.code in (error_pb2.ERROR_CODE_UNAVAILABLE, error_pb2.ERROR_CODE_DEADLINE_EXCEEDED), frame
+        assert frame.reject.code in TRY_AGAIN, frame
         if client_msg_id in self.waiting:
             # Sending again after a refusal is a submission of its own: from now on it stands behind the others.
             self.waiting.remove(client_msg_id)
