@@ -168,6 +168,7 @@ _SESSION_TOTALS = {
     "gaps": ("gaps", "Blocks that did not follow the head known here."),
     "heals": ("heals", "Groups that were behind and were brought up to the head (I6)."),
     "heal_failures": ("heal_failures", "Attempts to do so that failed and are repeated."),
+    "member_checks": ("member_checks", "Groups whose members were asked for because a change was missed (I9)."),
     "resets": ("epoch_resets", "Groups whose epoch changed."),
     "enters": ("enters", "Groups entered."),
     "pulls": ("pulls", "Pulls of clients (hop 8)."),

@@ -55,11 +55,12 @@ class ReadCursor:
 
 @dataclass(frozen=True, slots=True)
 class GroupHead:
-    """Head of a group; epoch 0: no such group."""
+    """Head of a group; epoch 0: no such group. `members_version` 0: not known now."""
 
     group_id: GroupId
     epoch: int
     head_seq: int
+    members_version: int = 0
 
 
 class Upstream(Protocol):
@@ -122,6 +123,12 @@ class Upstream(Protocol):
         """Heads of groups, for the comparison every 2 s (I6)."""
         ...
 
+    def fetch_members(
+        self, group_id: GroupId, user_ids: Sequence[UserId], done: Callable[[Sequence[Member] | ThrongError], None]
+    ) -> None:
+        """Membership per user, in order, joining nobody; role NONE: no member. At most 1,000 a call."""
+        ...
+
     def report_routes(self, changes: Sequence[tuple[GroupId, int]]) -> None:
         """Tells how many connections groups have now (0: none); a group's first and last connection at once, counts each second."""
         ...
@@ -168,12 +175,13 @@ class AnswerEvent:
 
 @dataclass(frozen=True, slots=True)
 class MemberEvent:
-    """A member's role (NONE: no member any more) or mute changed."""
+    """A member's role (NONE: no member any more) or mute changed; `members_version` 0: not known."""
 
     group_id: GroupId
     user_id: UserId
     role: Role
     muted_until_ms: int
+    members_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,10 @@ class MembershipStore(Protocol):
         ...
 
     def remove_members(self, group_id: GroupId, user_ids: Sequence[UserId]) -> tuple[int, int]:
-        """(removed, member_count). GROUP_NOT_FOUND; CONFLICT for the owner (then nobody is removed)."""
+        """(removed, member_count). GROUP_NOT_FOUND; CONFLICT for the owner (then nobody is removed).
+
+        When somebody was removed, `members_version` rises by the number of different users named.
+        """
         ...
 
     def update_member(
@@ -161,8 +164,8 @@ class MembershipStore(Protocol):
         muted_until_ms: int | None,
         display_name: str | None,
     ) -> Member:
-        """Replaces what is not None; OWNER makes the former owner an administrator. NOT_A_MEMBER, GROUP_NOT_FOUND; CONFLICT for
-        taking the owner's role away."""
+        """Replaces what is not None; OWNER makes the former owner an administrator. `members_version` rises by one. NOT_A_MEMBER,
+        GROUP_NOT_FOUND; CONFLICT for taking the owner's role away."""
         ...
 
     def get_memberships(self, pairs: Sequence[tuple[GroupId, UserId]]) -> list[tuple[Group | None, Member | None]]:
@@ -175,6 +178,10 @@ class MembershipStore(Protocol):
 
     def get_heads(self, group_ids: Sequence[GroupId]) -> list[Position | None]:
         """Head per group, in order; None: no such group."""
+        ...
+
+    def get_members_versions(self, group_ids: Sequence[GroupId]) -> list[int]:
+        """`Group.members_version` per group, in order; 0: no such group, or no change yet."""
         ...
 
 
@@ -234,10 +241,11 @@ class AnswerPublication:
 
 @dataclass(frozen=True, slots=True)
 class MemberPublication:
-    """A member's role (NONE: removed) or mute changed, for all edges that hold the group."""
+    """A member's role (NONE: removed) or mute changed, for all edges that hold the group. `members_version` 0: nothing changed."""
 
     group_id: GroupId
     member: Member
+    members_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,15 @@ class GroupServicer(group_pb2_grpc.GroupServiceServicer):
         check_count(request.group_ids, "group_ids")
         group_ids = [_group_id(group_id) for group_id in request.group_ids]
         heads = [
-            api.GroupHead(group_id=group_id, epoch=0 if head is None else head.epoch, head_seq=0 if head is None else head.seq)
-            for group_id, head in zip(group_ids, self._history.heads(group_ids), strict=True)
+            api.GroupHead(
+                group_id=group_id,
+                epoch=0 if head is None else head.epoch,
+                head_seq=0 if head is None else head.seq,
+                members_version=version,
+            )
+            for group_id, head, version in zip(
+                group_ids, self._history.heads(group_ids), self._directory.members_versions(group_ids), strict=True
+            )
         ]
         return api.GetHeadsResponse(heads=heads)
 

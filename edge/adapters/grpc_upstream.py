@@ -23,6 +23,7 @@ from edge.ports import EnteredGroup, FetchedPage, GroupHead, ReadCursor, UnreadC
 from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2, message_pb2_grpc
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
+from throng.domain.group import Member, Role
 from throng.domain.ids import GroupId, UserId
 from throng.domain.limits import CHANGES_MAX, DELETED_MAX, GROUPS_PAGE_MAX
 from throng.domain.message import Submission
@@ -201,10 +202,27 @@ class GrpcUpstream:
             heads: list[GroupHead] = []
             for request in requests:
                 response = await self._groups.GetHeads(request, timeout=self._timeout_seconds)
-                heads.extend(GroupHead(GroupId(head.group_id), head.epoch, head.head_seq) for head in response.heads)
+                heads.extend(
+                    GroupHead(GroupId(head.group_id), head.epoch, head.head_seq, head.members_version) for head in response.heads
+                )
             return heads
 
         self._call("GetHeads", call, done)
+
+    def fetch_members(
+        self, group_id: GroupId, user_ids: Sequence[UserId], done: Callable[[Sequence[Member] | ThrongError], None]
+    ) -> None:
+        """Membership per user, joining nobody."""
+        keys = [group_pb2.MemberKey(group_id=group_id, user_id=user_id) for user_id in user_ids]
+
+        async def call() -> Sequence[Member]:
+            request = group_pb2.BatchGetMembersRequest(keys=keys)
+            response = await self._groups.BatchGetMembers(request, timeout=self._timeout_seconds)
+            if len(response.results) != len(keys):
+                raise ThrongError(ErrorCode.INTERNAL, f"BatchGetMembers answered {len(response.results)} of {len(keys)} keys")
+            return [_member(user_id, result) for user_id, result in zip(user_ids, response.results, strict=True)]
+
+        self._call("BatchGetMembers", call, done)
 
     def report_routes(self, changes: Sequence[tuple[GroupId, int]]) -> None:
         """Tells how many connections groups have now; nothing is refused here, for a report replaces the one before."""
@@ -257,6 +275,9 @@ class GrpcUpstream:
         except grpc.RpcError as error:
             code = error.code().name
             return from_rpc_error(error)
+        except ThrongError as error:
+            code = error.code.name
+            return error
         except asyncio.CancelledError:
             code = "CANCELLED"
             return unavailable("the edge stops")
@@ -297,6 +318,20 @@ class GrpcUpstream:
         if len(results) != size:
             return [ThrongError(ErrorCode.INTERNAL, f"{method} answered {len(results)} of {size} entries")] * size
         return results
+
+
+def _member(user_id: UserId, result: group_pb2.EnterResult) -> Member:
+    """A member, or one without a role.
+
+    Raises:
+        ThrongError: whether they are one could not be told.
+    """
+    if not result.HasField("error"):
+        return to_entered(result.entered).member
+    error = from_detail(result.error)
+    if error.code not in (ErrorCode.NOT_A_MEMBER, ErrorCode.GROUP_NOT_FOUND):
+        raise error
+    return Member(user_id, Role.NONE)
 
 
 def _listed(result: UnreadCount | ThrongError) -> Sequence[UnreadCount] | ThrongError:

@@ -40,6 +40,7 @@ def to_group(proto: group_pb2.Group) -> Group:
         ),
         announcement=proto.announcement,
         created_at_ms=proto.created_at_ms,
+        members_version=proto.members_version,
     )
 
 
@@ -85,7 +86,9 @@ def to_event(data: bytes, *, wants_json: Callable[[GroupId], bool]) -> EdgeEvent
         return HeadEvent(group_id, proto.head.epoch, proto.head.head_seq)
     if kind == "member_change":
         change = proto.member_change
-        return MemberEvent(group_id, UserId(change.user_id), _ROLES.get(change.role, Role.NONE), change.muted_until_ms)
+        return MemberEvent(
+            group_id, UserId(change.user_id), _ROLES.get(change.role, Role.NONE), change.muted_until_ms, change.members_version
+        )
     if kind == "group_changed":
         return GroupEvent(to_group(proto.group_changed))
     return None

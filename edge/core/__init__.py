@@ -24,6 +24,7 @@ The hub:
 The sessions:
 - `sessions.py`         requests and events meet here
 - `session.py`          one session, and its part in each group
+- `member_watch.py`      asks who is a member when a change was missed
 - `session_settings.py` bounds and paces
 - `session_counters.py` what is counted
 - `links.py`            what sessions need of the hub

@@ -146,6 +146,7 @@ class Entrance:
         self._feed.learn(room, group.epoch, group.head_seq)
         if group.epoch == room.epoch:
             room.group = group
+        room.members_seen = max(room.members_seen, group.members_version)
         self._feed.settle(room, lambda: self._gather(entering))
 
     def _stopped(self, entering: Entering) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.core.feed import RoomFeed
+from edge.core.member_watch import MemberWatch
 from edge.core.rooms import Rooms
 from edge.core.session_settings import SessionSettings
 from edge.ports import GroupHead, Upstream
@@ -20,10 +21,13 @@ FRESH_SECONDS = 0.3
 class HeadWatch:
     """Asks every 2 s, and at once when routes were applied."""
 
-    def __init__(self, upstream: Upstream, rooms: Rooms, feed: RoomFeed, clock: Clock, settings: SessionSettings) -> None:
+    def __init__(
+        self, upstream: Upstream, rooms: Rooms, feed: RoomFeed, members: MemberWatch, clock: Clock, settings: SessionSettings
+    ) -> None:
         self._upstream = upstream
         self._rooms = rooms
         self._feed = feed
+        self._members = members
         self._clock = clock
         self._interval_seconds = settings.head_interval_ms / 1000
         self._next_all = clock.monotonic() + self._interval_seconds
@@ -35,6 +39,7 @@ class HeadWatch:
         """Compares what is due."""
         now = self._clock.monotonic()
         if now >= self._next_all:
+            self._members.compare()
             self.compare_all()
         elif now >= self._next_fresh:
             self._next_fresh = now + FRESH_SECONDS
@@ -61,6 +66,7 @@ class HeadWatch:
                 room = self._rooms.get(head.group_id)
                 if room is not None and head.epoch:
                     self._feed.learn(room, head.epoch, head.head_seq)
+                    self._members.learn(room, head.members_version)
         if not self._under_way and self._again:
             self._again = False
             self.compare_all()

@@ -25,6 +25,8 @@ class Room:
 
     Attributes:
         head: newest seq that was delivered here, in order; the cache holds what ends with it.
+        members_version: version of the members up to which every removal was heard of here; `members_seen`: newest one known to
+            exist; `members_suspect`: what was seen at the comparison before, so late but not yet lost changes cost nothing.
         known_head: newest seq that is known to exist; above `head` the room is behind and heals (I6).
         holds: connections that take part or are about to.
         reported: connections as they were last reported to the registry.
@@ -51,6 +53,9 @@ class Room:
         "holds",
         "json_parts",
         "known_head",
+        "members_seen",
+        "members_suspect",
+        "members_version",
         "parked",
         "recalls",
         "reported",
@@ -61,6 +66,7 @@ class Room:
         self.epoch = group.epoch
         self.head = self.known_head = group.head_seq
         self.cache = MessageCache(budget, group.head_seq)
+        self.members_version = self.members_seen = self.members_suspect = group.members_version
         self.holds = 0
         self.reported = 0
         self.json_parts = 0

@@ -37,6 +37,7 @@ class SessionCounters:
         "heals",
         "histories",
         "malformed",
+        "member_checks",
         "on_fan_out_done",
         "parked_overflows",
         "pulls",
@@ -64,6 +65,7 @@ class SessionCounters:
         self.cache_misses = 0
         self.single_flight_waits = 0
         self.malformed = 0
+        self.member_checks = 0
         self.parked_overflows = 0
         self.cursor_overflows = 0
         self.cursors_reported = 0

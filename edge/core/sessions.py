@@ -15,6 +15,7 @@ from edge.core.entering import Entrance
 from edge.core.feed import RoomFeed
 from edge.core.head_watch import HeadWatch
 from edge.core.links import LinkHub
+from edge.core.member_watch import MemberWatch
 from edge.core.message_cache import CacheBudget
 from edge.core.parts import Parts
 from edge.core.range_reader import RangeReader
@@ -69,7 +70,8 @@ class EdgeSessions:
         self._rooms = Rooms(hub, upstream, codecs, self._budget, counters)
         self._parts = Parts(self._rooms, self._replies, clock)
         self._feed = RoomFeed(upstream, codecs, counters)
-        self._heads = HeadWatch(upstream, self._rooms, self._feed, clock, settings)
+        self._members = MemberWatch(upstream, self._rooms, counters, sessions=self._sessions.values, apply=self._act_on_member)
+        self._heads = HeadWatch(upstream, self._rooms, self._feed, self._members, clock, settings)
         self._cursors = ReadCursors(upstream, counters)
         flights: SingleFlight[Any, Any] = SingleFlight(clock, negative_seconds=settings.negative_ms / 1000)
         reader = RangeReader(upstream, flights, counters)
@@ -275,6 +277,10 @@ class EdgeSessions:
             self._submissions.on_answer(session, event)
 
     def _on_member(self, event: MemberEvent) -> None:
+        self._members.on_change(event)
+        self._act_on_member(event)
+
+    def _act_on_member(self, event: MemberEvent) -> None:
         for session in self._users.sessions(event.user_id):
             self._entrance.on_member(session, event.group_id, event.role, event.muted_until_ms)
             if event.role is Role.NONE:

@@ -53,7 +53,10 @@ def to_publication(item: PublicationItem, *, now_ms: int) -> router_pb2.Publicat
         )
     if isinstance(item, MemberPublication):
         change = edge_pb2.MemberChange(
-            user_id=item.member.user_id, role=to_role(item.member.role), muted_until_ms=item.member.muted_until_ms
+            user_id=item.member.user_id,
+            role=to_role(item.member.role),
+            muted_until_ms=item.member.muted_until_ms,
+            members_version=item.members_version,
         )
         event = edge_pb2.EdgeEvent(group_id=item.group_id, published_at_ms=now_ms, member_change=change)
         return router_pb2.Publication(group_id=item.group_id, event=event.SerializeToString())

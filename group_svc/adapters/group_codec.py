@@ -43,6 +43,7 @@ def to_group(group: Group) -> group_pb2.Group:
         settings=to_settings(group.settings),
         announcement=group.announcement,
         created_at_ms=group.created_at_ms,
+        members_version=group.members_version,
     )
 
 

@@ -30,6 +30,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _UPDATE_GROUP = "UPDATE chat_group SET name = ?, announcement = ?, settings = ? WHERE group_id = ?"
 _COUNT = "UPDATE chat_group SET member_count = ? WHERE group_id = ?"
+_REMOVED = "UPDATE chat_group SET member_count = ?, members_version = members_version + ? WHERE group_id = ?"
+_CHANGED = "UPDATE chat_group SET members_version = members_version + 1 WHERE group_id = ?"
 _MEMBER = f"SELECT {MEMBER_COLUMNS} FROM group_member m WHERE m.group_id = ? AND m.user_id = ?"
 _MEMBERS = f"SELECT {MEMBER_COLUMNS} FROM group_member m WHERE m.group_id = ? AND m.user_id > ? ORDER BY m.user_id LIMIT ?"
 _OWNER = "SELECT user_id FROM group_member WHERE group_id = ? AND role = 1"
@@ -126,7 +128,7 @@ class SQLiteMembershipStore:
             removed = connection.executemany(_DELETE_MEMBER, [(group_id, user_id) for user_id in user_ids]).rowcount
             count = group.member_count - max(0, removed)
             if removed > 0:
-                connection.execute(_COUNT, (count, group_id))
+                connection.execute(_REMOVED, (count, len(set(user_ids)), group_id))
         return max(0, removed), count
 
     def update_member(
@@ -153,6 +155,7 @@ class SQLiteMembershipStore:
                 display_name=member.display_name if display_name is None else display_name,
             )
             _write_member(connection, group_id, member)
+            connection.execute(_CHANGED, (group_id,))
         return member
 
     def get_memberships(self, pairs: Sequence[tuple[GroupId, UserId]]) -> list[tuple[Group | None, Member | None]]:
@@ -176,6 +179,15 @@ class SQLiteMembershipStore:
                 sql = f"SELECT group_id, epoch, head_seq FROM chat_group WHERE group_id IN ({','.join('?' * len(chunk))})"
                 heads.update({row[0]: Position(row[1], row[2]) for row in connection.execute(sql, chunk).fetchall()})
         return [heads.get(group_id) for group_id in group_ids]
+
+    def get_members_versions(self, group_ids: Sequence[GroupId]) -> list[int]:
+        """One look-up by key for all groups together."""
+        versions: dict[str, int] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(list(dict.fromkeys(group_ids))):
+                sql = f"SELECT group_id, members_version FROM chat_group WHERE group_id IN ({','.join('?' * len(chunk))})"
+                versions.update(dict(connection.execute(sql, chunk).fetchall()))
+        return [versions.get(group_id, 0) for group_id in group_ids]
 
 
 def _group(connection: sqlite3.Connection, group_id: GroupId) -> Group:

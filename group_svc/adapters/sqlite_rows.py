@@ -14,10 +14,12 @@ from throng.domain.message import Lane, MessageKind, StoredMessage
 
 T = TypeVar("T")
 
-GROUP_COLUMNS = "g.group_id, g.name, g.epoch, g.head_seq, g.member_count, g.settings, g.announcement, g.created_at_ms"
+GROUP_COLUMNS = (
+    "g.group_id, g.name, g.epoch, g.head_seq, g.member_count, g.settings, g.announcement, g.created_at_ms, g.members_version"
+)
 MEMBER_COLUMNS = "m.user_id, m.role, m.joined_seq, m.muted_until_ms, m.display_name"
 MESSAGE_COLUMNS = "seq, sender_id, sender_name, client_msg_id, kind, lane, body, sent_at_ms, recalled_by_seq"
-GROUP_WIDTH = 8
+GROUP_WIDTH = 9
 
 MAX_INTEGER = 2**63 - 1
 _CHUNK = 500
@@ -59,7 +61,7 @@ def decode_settings(text: str) -> GroupSettings:
 
 def group_from_row(row: Sequence[Any]) -> Group:
     """Reads GROUP_COLUMNS."""
-    return Group(GroupId(row[0]), row[1], row[2], row[3], row[4], decode_settings(row[5]), row[6], row[7])
+    return Group(GroupId(row[0]), row[1], row[2], row[3], row[4], decode_settings(row[5]), row[6], row[7], row[8])
 
 
 def member_from_row(row: Sequence[Any]) -> Member:

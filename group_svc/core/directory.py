@@ -63,8 +63,20 @@ class Directory:
         """(removed, member_count); edges let go of the removed at once. GROUP_NOT_FOUND; CONFLICT for the owner."""
         result = self.store.remove_members(group_id, user_ids)
         self._cache.forget(group_id, user_ids)
-        self._publisher.publish([MemberPublication(group_id, Member(user_id, Role.NONE)) for user_id in dict.fromkeys(user_ids)])
+        gone = list(dict.fromkeys(user_ids))
+        first = self._version(group_id) - len(gone) + 1 if result[0] else 0
+        self._publisher.publish(
+            [
+                MemberPublication(group_id, Member(user_id, Role.NONE), first + place if result[0] else 0)
+                for place, user_id in enumerate(gone)
+            ]
+        )
         return result
+
+    def _version(self, group_id: GroupId) -> int:
+        """Read behind the change: when another change came in between, edges see a gap and look for themselves."""
+        (version,) = self.members_versions([group_id])
+        return version
 
     def update_member(
         self,
@@ -84,8 +96,15 @@ class Directory:
             self._cache.forget_group(group_id)
         else:
             self._cache.forget(group_id, [user_id])
-        self._publisher.publish([MemberPublication(group_id, member)])
+        self._publisher.publish([MemberPublication(group_id, member, self._version(group_id))])
         return member
+
+    def members_versions(self, group_ids: Sequence[GroupId]) -> list[int]:
+        """`Group.members_version` per group, in order; 0: not known now."""
+        try:
+            return self.store.get_members_versions(group_ids)
+        except ThrongError:
+            return [0] * len(group_ids)
 
     def get_many(self, pairs: Sequence[Pair]) -> list[Entered]:
         """Group and member per pair, in order, or NOT_A_MEMBER or GROUP_NOT_FOUND. One store call; joins nobody."""

@@ -67,7 +67,7 @@ class DeliveryQueue:
         if item.kind is EventKind.BLOCK:
             return self._push_block(item)
         outcome = Push.QUEUED
-        while not self._fits(len(item.event)) and outcome is not Push.CONTROL_DROPPED:
+        while not self._fits(len(item.event)):
             if self._blocks:
                 self._shrink(next(iter(self._blocks)))
                 outcome = Push.SHRUNK
@@ -75,9 +75,10 @@ class DeliveryQueue:
                 outcome = Push.ANSWER_DROPPED
             elif item.kind is EventKind.ANSWER:
                 return Push.ANSWER_DROPPED
-            else:
-                self._drop_oldest(EventKind.CONTROL)
+            elif self._drop_oldest(EventKind.CONTROL):
                 outcome = Push.CONTROL_DROPPED
+            else:
+                break  # heads alone are over the bound; there is one at most per group
         self._append(item)
         return outcome
 

@@ -214,6 +214,19 @@ def test_heads_are_told_in_order(stores, members):
     assert members.get_heads([]) == []
 
 
+def test_removals_and_changes_of_a_role_or_mute_raise_the_version_joining_does_not(stores, members):
+    members.add_members(G1, [Member(BOB), Member(CID)])
+    assert members.get_members_versions([G1, NOWHERE]) == [0, 0]
+    members.update_member(G1, BOB, role=None, muted_until_ms=9, display_name=None)
+    assert members.get_members_versions([G1]) == [1]
+    members.remove_members(G1, [BOB, UserId("nobody"), BOB])
+    assert members.get_members_versions([NOWHERE, G1, G1]) == [0, 3, 3]
+    members.remove_members(G1, [BOB])
+    assert members.get_group(G1).members_version == 3
+    assert members.get_memberships([(G1, CID)])[0][0].members_version == 3
+    assert members.list_user_groups(CID, after_group_id="", limit=5)[0][0].members_version == 3
+
+
 def test_a_change_is_seen_by_calls_that_start_after_it_even_elsewhere(open_stores, members):
     other = open_stores().members
     members.add_members(G1, [Member(BOB)])

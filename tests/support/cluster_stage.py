@@ -37,7 +37,7 @@ from throng.adapters.memory_uplink import MemoryUplink
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.api.unread.v1 import unread_pb2
 from throng.domain.errors import ThrongError, unavailable
-from throng.domain.group import Group, GroupSettings, Member
+from throng.domain.group import Group, GroupSettings, Member, Role
 from throng.domain.ids import EdgeId, GroupId, UserId
 from throng.domain.message import Position, StoredMessage, Submission
 from throng.testing.fake_clock import FakeClock
@@ -158,9 +158,24 @@ class ClusterUpstream(FakeServices):
         def answer() -> list[GroupHead]:
             wanted = [GroupId(group_id) for group_id in group_ids]
             heads = self.cluster.path.history.heads(wanted)
-            return [GroupHead(group_id, head.epoch, head.seq) for group_id, head in zip(wanted, heads, strict=True) if head]
+            versions = self.cluster.directory.members_versions(wanted)
+            return [
+                GroupHead(group_id, head.epoch, head.seq, version)
+                for group_id, head, version in zip(wanted, heads, versions, strict=True)
+                if head
+            ]
 
         self._later("fetch_heads", done, answer)
+
+    def fetch_members(self, group_id: str, user_ids: Sequence[str], done: Any) -> None:
+        def answer() -> list[Member]:
+            found = self.cluster.directory.get_many([(GroupId(group_id), UserId(user_id)) for user_id in user_ids])
+            return [
+                Member(UserId(user_id), Role.NONE) if isinstance(one, ThrongError) else one[1]
+                for user_id, one in zip(user_ids, found, strict=True)
+            ]
+
+        self._later("fetch_members", done, answer)
 
 
 def _fetched(page: Page) -> FetchedPage:
@@ -311,7 +326,7 @@ class Cluster:
 
     # everything
 
-    def pass_time(self, seconds: float, *, each_step: Callable[[], None] = lambda: None) -> None:
+    def pass_time(self, seconds: float, *, each_step: Callable[[], object] = lambda: None) -> None:
         """Lets time pass while everything works."""
         for _ in range(round(seconds / 0.1)):
             self.clock.advance(0.1)

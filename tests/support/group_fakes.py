@@ -70,6 +70,7 @@ class FakeStore:
         self.groups: dict[GroupId, Group] = {}
         self.members: dict[tuple[GroupId, UserId], Member] = {}
         self.messages: dict[GroupId, list[StoredMessage]] = {}
+        self.versions: dict[GroupId, int] = {}
         self.ids: dict[tuple[UserId, str], tuple[GroupId, int]] = {}
         self.faults: list[ThrongError | Exception] = []
         self.after_commit: list[ThrongError] = []
@@ -145,6 +146,9 @@ class FakeStore:
             raise self.membership_fault
         return [(self.groups.get(group_id), self.members.get((group_id, user_id))) for group_id, user_id in pairs]
 
+    def get_members_versions(self, group_ids):
+        return [self.versions.get(group_id, 0) for group_id in group_ids]
+
     def get_heads(self, group_ids):
         self.reads += 1
         return [Position(1, len(self.messages[one])) if one in self.messages else None for one in group_ids]
@@ -169,6 +173,8 @@ class FakeStore:
 
     def remove_members(self, group_id: GroupId, user_ids: Sequence[UserId]) -> tuple[int, int]:
         gone = [user_id for user_id in user_ids if self.members.pop((group_id, user_id), None)]
+        if gone:
+            self.versions[group_id] = self.versions.get(group_id, 0) + len(set(user_ids))
         return len(gone), len(self.members)
 
     def update_member(self, group_id: GroupId, user_id: UserId, *, role, muted_until_ms, display_name) -> Member:
@@ -177,6 +183,7 @@ class FakeStore:
             self.members[group_id, user_id], **{key: value for key, value in changes.items() if value is not None}
         )
         self.members[group_id, user_id] = member
+        self.versions[group_id] = self.versions.get(group_id, 0) + 1
         return member
 
     def set_role(self, user: str, role: Role) -> None:

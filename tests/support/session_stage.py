@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from throng.api.client.v1 import client_pb2
 from throng.api.common.v1 import message_pb2
 from throng.domain.close_codes import CloseCode
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
-from throng.domain.group import Group, GroupSettings, Member
+from throng.domain.group import Group, GroupSettings, Member, Role
 from throng.domain.ids import EdgeId, GroupId, UserId
 from throng.domain.message import Submission
 from throng.testing.fake_clock import FakeClock
@@ -129,6 +130,7 @@ class FakeServices:
         self.groups: dict[str, Group] = {}
         self.members: dict[str, dict[str, Member]] = {}
         self.messages: dict[str, list[message_pb2.Message]] = {}
+        self.versions: dict[str, int] = {}
         self.deleted: dict[tuple[str, str], list[int]] = {}
         self.cursors: dict[tuple[str, str], int] = {}
         self.away: set[str] = set()
@@ -147,7 +149,8 @@ class FakeServices:
         self.messages[group_id] = [text_message(seq) for seq in range(1, messages + 1)]
 
     def group(self, group_id: str) -> Group:
-        return _with_head(self.groups[group_id], len(self.messages[group_id]))
+        group = _with_head(self.groups[group_id], len(self.messages[group_id]))
+        return dataclasses.replace(group, members_version=self.versions.get(group_id, 0))
 
     def write(self, group_id: str, count: int = 1, *, recall: int = 0) -> BlockEvent:
         """Stores messages and returns the block of them."""
@@ -268,9 +271,17 @@ class FakeServices:
     def fetch_heads(self, group_ids: Sequence[str], done: Any) -> None:
         def answer() -> list[GroupHead]:
             groups = [self.group(group_id) for group_id in group_ids]
-            return [GroupHead(group.group_id, group.epoch, group.head_seq) for group in groups]
+            versions = self.versions
+            return [GroupHead(group.group_id, group.epoch, group.head_seq, versions.get(group.group_id, 0)) for group in groups]
 
         self._later("fetch_heads", done, answer)
+
+    def fetch_members(self, group_id: str, user_ids: Sequence[str], done: Any) -> None:
+        def answer() -> list[Member]:
+            members = self.members[group_id]
+            return [members.get(user_id, Member(UserId(user_id), Role.NONE)) for user_id in user_ids]
+
+        self._later("fetch_members", done, answer)
 
     def report_routes(self, changes: Sequence[tuple[str, int]]) -> None:
         self.routes += changes

@@ -53,7 +53,10 @@ class GroupSettings:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as its owner service stores it. `head_seq` 0: no message yet; `epoch` starts at 1."""
+    """A group as its owner service stores it. `head_seq` 0: no message yet; `epoch` starts at 1.
+
+    `members_version` rises by one with every removal and every change of a role or a mute; joining does not change it.
+    """
 
     group_id: GroupId
     name: str
@@ -63,6 +66,7 @@ class Group:
     settings: GroupSettings = field(default_factory=GroupSettings)
     announcement: str = ""
     created_at_ms: int = 0
+    members_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

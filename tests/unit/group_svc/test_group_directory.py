@@ -40,6 +40,13 @@ def test_a_removal_is_seen_by_checks_and_told_to_edges_at_once_i9() -> None:
     assert (told.member.user_id, told.member.role) == (ANN, Role.NONE)
 
 
+def test_each_change_that_is_told_has_its_own_version_i9() -> None:
+    office = Office()
+    office.directory.remove_members(GROUP, [UserId("nobody")])
+    office.directory.remove_members(GROUP, [ANN, UserId("nobody")])
+    assert [item.members_version for item in office.out.items] == [0, 1, 2]
+
+
 def test_a_mute_is_seen_and_told() -> None:
     office = Office()
     office.role(ANN)

@@ -119,6 +119,14 @@ def test_what_is_put_back_comes_first_and_shrinks_like_the_rest() -> None:
     assert drain(queue) == [block(H, 1), HeadNotice(G, 1, 5)]
 
 
+def test_one_small_change_does_not_make_room_for_a_large_one_i8() -> None:
+    queue = DeliveryQueue(max_events=50, max_bytes=200)
+    for size in (1, 100, 99):
+        queue.push(control(b"c" * size))
+    assert queue.push(control(b"c" * 60)) is Push.CONTROL_DROPPED
+    assert queue.size_bytes <= 200
+
+
 Step = tuple[str, int]
 STEPS = st.lists(
     st.one_of(

@@ -148,6 +148,7 @@ class Group(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     ANNOUNCEMENT_FIELD_NUMBER: _builtins.int
     CREATED_AT_MS_FIELD_NUMBER: _builtins.int
+    MEMBERS_VERSION_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Required. 1 to 64 of `A-Z a-z 0-9 _ - . :`, compared byte by byte."""
     name: _builtins.str
@@ -162,6 +163,8 @@ class Group(_message.Message):
     """Optional. Announcement shown on top, at most 2,000 characters."""
     created_at_ms: _builtins.int
     """Output only. Milliseconds since 1970 UTC."""
+    members_version: _builtins.int
+    """Output only, between services; 0 towards clients. Rises by one with every removal and every change of a role or a mute."""
     @_builtins.property
     def settings(self) -> Global___GroupSettings:
         """Output only. All settings, every field set."""
@@ -177,10 +180,11 @@ class Group(_message.Message):
         settings: Global___GroupSettings | None = ...,
         announcement: _builtins.str = ...,
         created_at_ms: _builtins.int = ...,
+        members_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement", b"announcement", "created_at_ms", b"created_at_ms", "epoch", b"epoch", "group_id", b"group_id", "head_seq", b"head_seq", "member_count", b"member_count", "name", b"name", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announcement", b"announcement", "created_at_ms", b"created_at_ms", "epoch", b"epoch", "group_id", b"group_id", "head_seq", b"head_seq", "member_count", b"member_count", "members_version", b"members_version", "name", b"name", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

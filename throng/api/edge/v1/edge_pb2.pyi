@@ -95,22 +95,26 @@ class MemberChange(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     MUTED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    MEMBERS_VERSION_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Required. The person."""
     role: _group_pb2.Role.ValueType
     """Required. Role now; unspecified: no member any more."""
     muted_until_ms: _builtins.int
     """Optional. May not speak before this time, milliseconds since 1970 UTC."""
+    members_version: _builtins.int
+    """Optional. Version of the group's members that this change made; a gap tells the edge that it missed one. 0: not known."""
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         role: _group_pb2.Role.ValueType = ...,
         muted_until_ms: _builtins.int = ...,
+        members_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["muted_until_ms", b"muted_until_ms", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members_version", b"members_version", "muted_until_ms", b"muted_until_ms", "role", b"role", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

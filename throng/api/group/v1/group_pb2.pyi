@@ -841,22 +841,26 @@ class GroupHead(_message.Message):
     GROUP_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     HEAD_SEQ_FIELD_NUMBER: _builtins.int
+    MEMBERS_VERSION_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Output only. The group."""
     epoch: _builtins.int
     """Output only. Epoch; 0: no such group."""
     head_seq: _builtins.int
     """Output only. Newest persisted seq."""
+    members_version: _builtins.int
+    """Output only. As in `throng.common.v1.Group`; 0: not known now, compare again later."""
     def __init__(
         self,
         *,
         group_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         head_seq: _builtins.int = ...,
+        members_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "group_id", b"group_id", "head_seq", b"head_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "group_id", b"group_id", "head_seq", b"head_seq", "members_version", b"members_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
