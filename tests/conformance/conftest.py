@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import shutil
-import socket
-import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import redis
-from backends import backend_missing
+from redis_server import RedisServer
 
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
@@ -97,34 +92,11 @@ class RecentStage:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a Redis server of our own, empty, on a port that was free."""
-    program = shutil.which("redis-server")
-    if program is None:
-        backend_missing("redis", "apt-get install redis-server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path_factory.mktemp("redis")) as process:
-        try:
-            url = f"redis://127.0.0.1:{port}"
-            _wait_for_redis(url, process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(_START_DEADLINE_SECONDS)
-
-
-def _wait_for_redis(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_DEADLINE_SECONDS
-    with redis.Redis.from_url(url) as client:
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.exceptions.ConnectionError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(0.02)
+    """Address of a Redis server of our own, empty."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture(params=["embedded", "redis"])

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import private_redis
 import pytest
 
 from throng.adapters import redis_client
@@ -28,16 +27,6 @@ def observation(
     prev_seq: int, head_seq: int, added: Sequence[Countable] = (), removed: Sequence[int] = (), *, epoch: int = 1
 ) -> Observation:
     return Observation(G, epoch, prev_seq, head_seq, added, removed)
-
-
-@pytest.fixture(scope="session")
-def redis_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if private_redis.executable() is None:
-        plugins = request.config.pluginmanager.get_plugins()
-        rule: Any = next(plugin for plugin in plugins if hasattr(plugin, "backend_missing"))
-        rule.backend_missing("redis", "install redis-server")
-    with private_redis.running(str(tmp_path_factory.mktemp("redis"))) as url:
-        yield url
 
 
 @pytest.fixture(params=["embedded", "redis"])

@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
-from backends import backend_missing
 from prometheus_client import CollectorRegistry
-from router_stage import FakeEdge, PublishStream, RedisServer, ReportStream, block, heads, until, until_async
+from redis_server import RedisServer
+from router_stage import FakeEdge, PublishStream, ReportStream, block, heads, until, until_async
 
 from router_svc.app import RouterApp
 from router_svc.settings import RouterSettings
@@ -433,8 +433,6 @@ def test_streams_end_with_unavailable_when_the_replica_stops(stage: Stage) -> No
 
 @pytest.fixture
 def redis_server(stage: Stage, tmp_path: pathlib.Path) -> Iterator[RedisServer]:
-    if RedisServer.program() is None:
-        backend_missing("redis", "install redis-server")
     server = RedisServer(tmp_path)
     server.start()
     stage.redis_url = server.url

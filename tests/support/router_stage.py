@@ -1,18 +1,13 @@
-"""Neighbours of a router under test: edges that misbehave as told, their report streams, a publisher, a Redis of our own."""
+"""Neighbours of a router under test: edges that misbehave as told, their report streams, a publisher."""
 
 from __future__ import annotations
 
 import asyncio
-import pathlib
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
-import redis
 from prometheus_client import CollectorRegistry
 
 from throng.api.edge.v1 import edge_pb2
@@ -215,40 +210,3 @@ def heads(events: list[bytes], group_id: str) -> list[int]:
     """Seqs of the head notices of a group among events."""
     parsed = [edge_pb2.EdgeEvent.FromString(event) for event in events]
     return [event.head.head_seq for event in parsed if event.WhichOneof("event") == "head" and event.group_id == group_id]
-
-
-class RedisServer:
-    """A Redis server of our own on a fixed port that was free; may be killed, started again empty, and paused."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self._port = probe.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self._port}"
-
-    @staticmethod
-    def program() -> str | None:
-        """Where the server is installed."""
-        return shutil.which("redis-server")
-
-    def start(self) -> None:
-        """Starts it, empty, and waits until it answers."""
-        command = [str(self.program()), "--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self._folder)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        with redis.Redis.from_url(self.url) as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except redis.exceptions.ConnectionError:
-                    assert time.monotonic() < deadline, "redis-server did not start"
-                    time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Ends it."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(DEADLINE_SECONDS)
-            self._process = None
