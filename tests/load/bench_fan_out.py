@@ -29,7 +29,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 WINDOWS = (1, 8, 64)
 TITLES = {
     "floor": "C floor: epoll and send(2), no heartbeat, no outbox",
-    "hub": "Throng's hub, pure Python",
+    "edge": "Throng's edge, pure Python: hub and sessions, every socket a user who entered the group",
+    "hub": "Throng's hub alone",
     "tornado": "Tornado write_message in a loop",
 }
 
@@ -120,7 +121,7 @@ def table(results: dict[str, Figures]) -> str:
 
 
 def main() -> int:
-    """Runs the benchmark; 1 when the hub lost the order, 2 without a C compiler."""
+    """Runs the benchmark; 1 when the edge or the hub lost the order, 2 without a C compiler."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--sockets", type=int, default=5_000)
     parser.add_argument("--bytes", type=int, default=208, help="payload of a message, 8 to 4000")
@@ -142,6 +143,7 @@ def main() -> int:
         servers = str(HERE / "fan_out_servers.py")
         commands = {
             "floor": [str(floor), str(options.bytes)],
+            "edge": [sys.executable, servers, "edge", str(options.bytes)],
             "hub": [sys.executable, servers, "hub", str(options.bytes)],
             "tornado": [sys.executable, servers, "tornado", str(options.bytes)],
         }
@@ -158,7 +160,7 @@ def main() -> int:
             "servers": {k: asdict(v) for k, v in results.items()},
         }
         options.json.write_text(json.dumps(document, indent=2) + "\n")
-    return int("hub" in results and results["hub"].out_of_order > 0)
+    return int(any(results[name].out_of_order for name in ("edge", "hub") if name in results))
 
 
 if __name__ == "__main__":

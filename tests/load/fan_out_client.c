@@ -1,6 +1,7 @@
 /* The neutral client of bench_fan_out.py: many members of one group in one process, reading by epoll.
  *
  * Usage: fan_out_client PORT CONTROL_PORT SERVER_PID MEMBERS MESSAGE_BYTES SECONDS WINDOW...
+ * The last 8 bytes of a message are its number in decimal digits; frames that do not end so (the edge's welcome) are passed over.
  * Connects MEMBERS WebSockets, then prints "ready" and waits for one line on standard input (the driver reads the server's memory
  * meanwhile). For every WINDOW it keeps so many messages in flight for SECONDS: a message is done when every member has
  * it, and then one byte on the control connection asks for the next. Prints one line per window:
@@ -65,24 +66,27 @@ static int connect_to(int port) {
 }
 
 static void upgrade(int fd) {
-    char answer[2048] = "";
-    int held = 0;
+    char answer[2048], *end = NULL;
     if (send(fd, REQUEST, sizeof REQUEST - 1, 0) < 0) exit(1);
-    while (!strstr(answer, "\r\n\r\n")) { /* nothing is published yet, so nothing follows the answer */
-        int received = recv(fd, answer + held, sizeof answer - 1 - held, 0);
-        if (received <= 0) {
+    while (!end) { /* frames may follow the answer at once: they stay in the socket */
+        int seen = recv(fd, answer, sizeof answer, MSG_PEEK);
+        if (seen <= 0) {
             fprintf(stderr, "no upgrade\n");
             exit(1);
         }
-        held += received;
-        answer[held] = 0;
+        end = memmem(answer, seen, "\r\n\r\n", 4);
     }
+    int length = end + 4 - answer;
+    if (recv(fd, answer, length, MSG_WAITALL) != length) exit(1);
 }
 
-static void take(struct member *member, const unsigned char *payload, int members) {
-    uint64_t number;
-    memcpy(&number, payload, sizeof number);
-    number = be64toh(number);
+static void take(struct member *member, const unsigned char *payload, int payload_bytes, int members) {
+    uint64_t number = 0;
+    if (payload_bytes < 8) return;
+    for (const unsigned char *at = payload + payload_bytes - 8; at < payload + payload_bytes; at++) {
+        if (*at < '0' || *at > '9') return;
+        number = number * 10 + (*at - '0');
+    }
     if (number != member->last + 1) out_of_order++;
     member->last = number;
     deliveries++;
@@ -106,7 +110,7 @@ static void read_member(struct member *member, int members) {
         int header_bytes = buffer[at + 1] == 126 ? 4 : 2;
         int payload_bytes = buffer[at + 1] == 126 ? buffer[at + 2] << 8 | buffer[at + 3] : buffer[at + 1];
         if (length - at < header_bytes + payload_bytes) break;
-        if (!(buffer[at] & 8)) take(member, buffer + at + header_bytes, members); /* not a control frame */
+        if (!(buffer[at] & 8)) take(member, buffer + at + header_bytes, payload_bytes, members); /* not a control frame */
         at += header_bytes + payload_bytes;
     }
     member->held = length - at;

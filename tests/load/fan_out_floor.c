@@ -4,8 +4,8 @@
  * allows; bench_fan_out.py divides by its figure.
  *
  * Usage: fan_out_floor MESSAGE_BYTES. Prints "PORT CONTROL_PORT". Members upgrade on PORT; every byte that arrives on
- * the one connection to CONTROL_PORT publishes one message: a frame whose payload begins with its number, 8 bytes,
- * big-endian. Ends when the control connection ends.
+ * the one connection to CONTROL_PORT publishes one message: a frame whose payload ends with its number, 8 decimal
+ * digits. Ends when the control connection ends.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -40,18 +40,20 @@ static int listen_on_loopback(int *port) {
     return fd;
 }
 
-static void publish(int frame_bytes, int header_bytes) {
-    uint64_t number = htobe64(++published);
-    memcpy(frame + header_bytes, &number, sizeof number);
+static void publish(int frame_bytes) {
+    char digits[24];
+    snprintf(digits, sizeof digits, "%08lu", (unsigned long)(++published % 100000000));
+    memcpy(frame + frame_bytes - 8, digits, 8);
     for (int i = 0; i < member_count; i++)
         if (send(members[i], frame, frame_bytes, MSG_DONTWAIT | MSG_NOSIGNAL) != frame_bytes) {
-            fprintf(stderr, "short write\n");
+            if (errno == EAGAIN) fprintf(stderr, "short write\n"); /* not when the client has left */
             shutdown(members[i], SHUT_RDWR);
         }
 }
 
 int main(int argc, char **argv) {
     int message_bytes = argc > 1 ? atoi(argv[1]) : 208, port, control_port, control = -1, one = 1, header_bytes = 2;
+    memset(frame, 'x', sizeof frame);
     frame[0] = 0x82;
     if (message_bytes < 126) {
         frame[1] = message_bytes;
@@ -83,7 +85,7 @@ int main(int argc, char **argv) {
             if (received < 0 && errno == EAGAIN) continue;
             if (fd == control) {
                 if (received <= 0) return 0;
-                while (received-- > 0) publish(message_bytes + header_bytes, header_bytes);
+                while (received-- > 0) publish(message_bytes + header_bytes);
             } else if (received <= 0) {
                 epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);
             } else if (!is_member[fd]) { /* the client sends its upgrade request in one piece */
