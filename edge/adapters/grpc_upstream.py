@@ -296,9 +296,7 @@ class GrpcUpstream:
     async def _enter_batch(self, requests: Sequence[group_pb2.EnterRequest]) -> Sequence[EnteredGroup | ThrongError]:
         async def call() -> Sequence[EnteredGroup | ThrongError]:
             response = await self._groups.BatchEnter(group_pb2.BatchEnterRequest(entries=requests), timeout=self._timeout_seconds)
-            return [
-                from_detail(result.error) if result.HasField("error") else to_entered(result.entered) for result in response.results
-            ]
+            return [_entered(result) for result in response.results]
 
         return await self._batch("BatchEnter", call, len(requests))
 
@@ -320,17 +318,21 @@ class GrpcUpstream:
         return results
 
 
+def _entered(result: group_pb2.EnterResult) -> EnteredGroup | ThrongError:
+    return from_detail(result.error) if result.HasField("error") else to_entered(result.entered)
+
+
 def _member(user_id: UserId, result: group_pb2.EnterResult) -> Member:
     """A member, or one without a role.
 
     Raises:
         ThrongError: whether they are one could not be told.
     """
-    if not result.HasField("error"):
-        return to_entered(result.entered).member
-    error = from_detail(result.error)
-    if error.code not in (ErrorCode.NOT_A_MEMBER, ErrorCode.GROUP_NOT_FOUND):
-        raise error
+    entered = _entered(result)
+    if not isinstance(entered, ThrongError):
+        return entered.member
+    if entered.code not in (ErrorCode.NOT_A_MEMBER, ErrorCode.GROUP_NOT_FOUND):
+        raise entered
     return Member(user_id, Role.NONE)
 
 

@@ -24,7 +24,6 @@ The hub:
 The sessions:
 - `sessions.py`         requests and events meet here
 - `session.py`          one session, and its part in each group
-- `member_watch.py`      asks who is a member when a change was missed
 - `session_settings.py` bounds and paces
 - `session_counters.py` what is counted
 - `links.py`            what sessions need of the hub
@@ -48,6 +47,7 @@ The rooms:
 - `message_cache.py`    its newest messages
 - `feed.py`             blocks in order, gaps closed
 - `head_watch.py`       heads compared every 2 s
+- `member_watch.py`     asks who is a member when a change was missed
 - `range_reader.py`     ranges from cache or upstream
 - `single_flight.py`    one call however many wait
 """

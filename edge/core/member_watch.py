@@ -11,7 +11,7 @@ from edge.core.session_counters import SessionCounters
 from edge.ports import MemberEvent, Upstream
 from throng.domain.errors import ThrongError
 from throng.domain.group import Member
-from throng.domain.ids import GroupId
+from throng.domain.ids import GroupId, UserId
 from throng.domain.limits import CHANGES_MAX
 
 
@@ -61,37 +61,47 @@ class MemberWatch:
 
     def compare(self) -> None:
         """Checks the rooms in which a change is missing since the last comparison."""
-        for group_id in list(self._rooms):
+        due: dict[GroupId, set[UserId]] = {}
+        for group_id in self._rooms:
             room = self._rooms.get(group_id)
-            if room is None:
-                continue
+            assert room is not None
             if room.members_version < room.members_suspect and group_id not in self._checking:
-                self._check(room)
+                due[group_id] = set()
             room.members_suspect = room.members_seen
+        if not due:
+            return
+        # One pass over the sessions, however many rooms are due.
+        for session in self._sessions():
+            for group_id in due.keys() & {*session.parts, *(entering.group_id for entering in session.entering or ())}:
+                due[group_id].add(session.user_id)
+        for group_id, user_ids in due.items():
+            self._check(group_id, sorted(user_ids))
 
-    def _check(self, room: Room) -> None:
-        group_id, version = room.group.group_id, room.members_seen
-        here = {session.user_id for session in self._sessions() if group_id in session.parts or _enters(session, group_id)}
-        user_ids = sorted(here)
+    def _check(self, group_id: GroupId, user_ids: Sequence[UserId]) -> None:
+        room = self._rooms.get(group_id)
+        if room is None:
+            return  # it went with the last of its members
+        version = room.members_seen
+        chunks = [user_ids[start : start + CHANGES_MAX] for start in range(0, len(user_ids), CHANGES_MAX)]
         self._counters.member_checks += 1
         self._checking.add(group_id)
-        waiting = len(range(0, len(user_ids), CHANGES_MAX))
-        whole = True
+        waiting, whole = len(chunks), True
 
         def on_members(result: Sequence[Member] | ThrongError) -> None:
             nonlocal waiting, whole
             waiting -= 1
-            whole &= not isinstance(result, ThrongError)
-            if not isinstance(result, ThrongError):
+            if isinstance(result, ThrongError):
+                whole = False
+            else:
                 for member in result:
                     self._apply(MemberEvent(group_id, member.user_id, member.role, member.muted_until_ms))
-            if waiting <= 0:
+            if not waiting:
                 self._end(group_id, version, whole=whole)
 
-        if not user_ids:
+        if not chunks:
             self._end(group_id, version, whole=True)
-        for start in range(0, len(user_ids), CHANGES_MAX):
-            self._upstream.fetch_members(group_id, user_ids[start : start + CHANGES_MAX], on_members)
+        for chunk in chunks:
+            self._upstream.fetch_members(group_id, chunk, on_members)
 
     def _end(self, group_id: GroupId, version: int, *, whole: bool) -> None:
         """What could not be read is asked for again at the next comparison."""
@@ -99,7 +109,3 @@ class MemberWatch:
         room = self._rooms.get(group_id)
         if room is not None and whole:
             room.members_version = max(room.members_version, version)
-
-
-def _enters(session: Session, group_id: GroupId) -> bool:
-    return any(entering.group_id == group_id for entering in session.entering or ())

@@ -64,19 +64,22 @@ class Directory:
         result = self.store.remove_members(group_id, user_ids)
         self._cache.forget(group_id, user_ids)
         gone = list(dict.fromkeys(user_ids))
-        first = self._version(group_id) - len(gone) + 1 if result[0] else 0
+        versions = self._versions(group_id, len(gone)) if result[0] else [0] * len(gone)
         self._publisher.publish(
             [
-                MemberPublication(group_id, Member(user_id, Role.NONE), first + place if result[0] else 0)
-                for place, user_id in enumerate(gone)
+                MemberPublication(group_id, Member(user_id, Role.NONE), version)
+                for user_id, version in zip(gone, versions, strict=True)
             ]
         )
         return result
 
-    def _version(self, group_id: GroupId) -> int:
-        """Read behind the change: when another change came in between, edges see a gap and look for themselves."""
-        (version,) = self.members_versions([group_id])
-        return version
+    def _versions(self, group_id: GroupId, count: int) -> list[int]:
+        """Versions of the last `count` changes; 0 each when they cannot be read now: edges then find them by comparing.
+
+        Read behind the change: when another one came in between, edges see a gap and look for themselves.
+        """
+        (last,) = self.members_versions([group_id])
+        return [last - count + place for place in range(1, count + 1)] if last >= count else [0] * count
 
     def update_member(
         self,
@@ -96,7 +99,8 @@ class Directory:
             self._cache.forget_group(group_id)
         else:
             self._cache.forget(group_id, [user_id])
-        self._publisher.publish([MemberPublication(group_id, member, self._version(group_id))])
+        (version,) = self._versions(group_id, 1)
+        self._publisher.publish([MemberPublication(group_id, member, version)])
         return member
 
     def members_versions(self, group_ids: Sequence[GroupId]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Random schedules on a whole cluster in one process, on a fake clock: I1 to I7 together."""
+"""Random schedules on a whole cluster in one process, on a fake clock: I1 to I7 and I9 together."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Talker(ModelClient):
         self.edge_number = 0
         super().__init__(cluster.edges[0], user_id, binary=binary, delivery=delivery)
         self.texts: dict[str, str] = {}
-        self.recalls: dict[str, int] = {}
+        self.recalled: set[int] = set()
         self.order: list[str] = []
         self.waiting: list[str] = []
         self.acked: dict[str, int] = {}
@@ -82,9 +82,8 @@ class Talker(ModelClient):
         mine = [seq for client_msg_id, seq in self.acked.items() if client_msg_id in self.texts]
         if mine and self.inside and self.connection is not None:
             seq = max(mine)
-            if seq not in self.recalls.values():
-                client_msg_id = str(uuid.uuid4())
-                self.recalls[client_msg_id] = seq
+            if seq not in self.recalled:
+                self.recalled.add(seq)
                 self.ask(recall={"group_id": GROUP, "seq": seq})
 
     def report_read(self, read_seq: int) -> None:
@@ -114,41 +113,51 @@ class Schedule:
         self.said = 0
 
     def apply(self, operation: str, number: int) -> None:
-        talker = self.talkers[number % len(self.talkers)]
-        edge = self.cluster.edges[number % 2]
-        action = getattr(self, f"_{operation}", None)
-        if action is not None:
-            action(talker, number)
-        elif operation == "say":
-            self._say(talker, 1)
-        elif operation == "burst":
-            self._say(talker, number)
-        elif operation == "read":
-            talker.connect()
-            talker.read()
-        elif operation == "report":
-            talker.report_read(min(talker.held, number))
-        elif operation == "recall":
-            talker.recall_newest()
-        elif operation == "services":
-            edge.services.run()
-            edge.hub.pump()
-        elif operation == "written":
-            self.cluster.wait_written()
-        elif operation == "leave":
-            talker.disconnect()
-            talker.edge_number = number // 4 % 2
-        elif operation in ("away", "unsure"):
-            edge.services.away |= {"submit", "fetch_after", "enter"} if operation == "away" else {"append"}
-        elif operation == "back":
-            edge.services.away.clear()
+        getattr(self, f"_{operation}")(self.talkers[number % len(self.talkers)], number)
 
-    def _say(self, talker: Talker, count: int) -> None:
+    def _say(self, talker: Talker, number: int) -> None:
+        self._speak(talker, 1)
+
+    def _burst(self, talker: Talker, number: int) -> None:
+        self._speak(talker, number)
+
+    def _speak(self, talker: Talker, count: int) -> None:
         for _ in range(count):
             self.said += 1
             talker.say(f"{talker.user_id} says {self.said}")
         if self.said % 4:  # otherwise what follows happens while the writer is at work
             self.cluster.wait_written()
+
+    def _read(self, talker: Talker, number: int) -> None:
+        talker.connect()
+        talker.read()
+
+    def _report(self, talker: Talker, number: int) -> None:
+        talker.report_read(min(talker.held, number))
+
+    def _recall(self, talker: Talker, number: int) -> None:
+        talker.recall_newest()
+
+    def _services(self, talker: Talker, number: int) -> None:
+        edge = self.cluster.edges[number % 2]
+        edge.services.run()
+        edge.hub.pump()
+
+    def _written(self, talker: Talker, number: int) -> None:
+        self.cluster.wait_written()
+
+    def _leave(self, talker: Talker, number: int) -> None:
+        talker.disconnect()
+        talker.edge_number = number // 4 % 2
+
+    def _away(self, talker: Talker, number: int) -> None:
+        self.cluster.edges[number % 2].services.away |= {"submit", "fetch_after", "enter"}
+
+    def _unsure(self, talker: Talker, number: int) -> None:
+        self.cluster.edges[number % 2].services.away.add("append")
+
+    def _back(self, talker: Talker, number: int) -> None:
+        self.cluster.edges[number % 2].services.away.clear()
 
     def _step(self, talker: Talker, number: int) -> None:
         self.cluster.deliver(number)
@@ -193,7 +202,7 @@ class Schedule:
 
     def lose_the_last(self, number: int) -> None:
         """The newest message reaches no edge, and no other follows."""
-        self._say(self.talkers[number % len(self.talkers)], 1)
+        self._speak(self.talkers[number % len(self.talkers)], 1)
         self._everyone_works()
         self.cluster.lose_blocks()
         self.cluster.pass_time(5.0, each_step=self._everyone_reads)
@@ -201,7 +210,7 @@ class Schedule:
     def recall_the_last(self, number: int) -> None:
         """Somebody takes back what others have not read."""
         talker = self.talkers[number % len(self.talkers)]
-        self._say(talker, 1)
+        self._speak(talker, 1)
         self.cluster.pass_time(1.0, each_step=self._everyone_reads)
         talker.recall_newest()
         self.cluster.pass_time(1.0, each_step=self._everyone_reads)
@@ -216,7 +225,7 @@ class Schedule:
         assert removed.connection is not None
         told = [frame.WhichOneof("event") for frame in removed.connection.take()]
         assert told[-1:] == ["group_event"], "the removed one is told so"
-        self._say(others[0], 3)
+        self._speak(others[0], 3)
         self.cluster.pass_time(1.0, each_step=lambda: [talker.read() for talker in others])
         assert removed.connection.take() == [], "I9"
         for talker in others:
@@ -269,8 +278,20 @@ class Schedule:
                 for message in stored[talker.reported :]
                 if message.sender_id != talker.user_id and message.kind is MessageKind.TEXT and not message.recalled_by_seq
             ]
+            wanted = (min(len(unread), 99), len(unread) > 99)
             count = self.cluster.count(talker.user_id)
-            assert (count.count, count.capped) == (min(len(unread), 99), len(unread) > 99), "I7"
+            assert (count.count, count.capped) == wanted, "I7"
+            entered = self._entered_again(talker)
+            assert (entered.unread.count, entered.unread.capped) == wanted, "I7"
+
+    def _entered_again(self, talker: Talker) -> client_pb2.Entered:
+        """What a second connection of the same user is told."""
+        edge = talker.stage
+        connection = edge.open(talker.user_id, groups=[GROUP])
+        edge.services.run()
+        (entered,) = (frame.entered for frame in connection.take() if frame.HasField("entered"))
+        edge.sessions.on_closed(connection, 1000)
+        return entered
 
 
 # Not shrunk: an example takes a second, and a schedule as it was drawn is good enough to look into.

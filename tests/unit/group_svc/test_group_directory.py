@@ -8,7 +8,7 @@ from group_fakes import FREE, GROUP, FakeStore, RecordingPublisher
 from group_svc.core.directory import Directory
 from group_svc.core.membership_cache import MembershipCache
 from group_svc.ports import GroupPublication, MemberPublication
-from throng.domain.errors import ErrorCode, ThrongError
+from throng.domain.errors import ErrorCode, ThrongError, unavailable
 from throng.domain.group import GroupSettings, Role
 from throng.domain.ids import GroupId, UserId
 from throng.testing.fake_clock import FakeClock
@@ -45,6 +45,17 @@ def test_each_change_that_is_told_has_its_own_version_i9() -> None:
     office.directory.remove_members(GROUP, [UserId("nobody")])
     office.directory.remove_members(GROUP, [ANN, UserId("nobody")])
     assert [item.members_version for item in office.out.items] == [0, 1, 2]
+
+
+def test_a_removal_is_told_even_when_its_version_cannot_be_read_i9() -> None:
+    office = Office()
+
+    def away(group_ids: object) -> list[int]:
+        raise unavailable("away")
+
+    office.store.get_members_versions = away  # type: ignore[method-assign]
+    office.directory.remove_members(GROUP, [ANN, UserId("nobody")])
+    assert [(item.member.role, item.members_version) for item in office.out.items] == [(Role.NONE, 0)] * 2
 
 
 def test_a_mute_is_seen_and_told() -> None:
