@@ -1,4 +1,4 @@
-"""What all tests share: the modules of tests/support, and a folder for what is kept after a run."""
+"""What all tests share: the modules of tests/support, real servers, and a folder for what is kept after a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
+pytest_plugins = ["server_fixtures"]
 
 
 @pytest.fixture(scope="session")

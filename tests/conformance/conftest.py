@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from redis_server import RedisServer
 
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
@@ -90,19 +89,10 @@ class RecentStage:
     make: Callable[[int], RecentMessages]
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a Redis server of our own, empty."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server.url
-    server.stop()
-
-
 @pytest.fixture(params=["embedded", "redis"])
 def redis_client(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A client of an empty Redis: the embedded one and a real server."""
-    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server")
+    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server").url
     client = connect(url)
     client.flushall()
     client.script_flush()

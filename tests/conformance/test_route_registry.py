@@ -29,6 +29,7 @@ from router_svc.ports import (
 from throng.adapters.redis_client import connect_async
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import EdgeId, GroupId
+from throng.testing.servers import RedisServer
 
 pytestmark = pytest.mark.asyncio
 TTL_SECONDS = 60.0
@@ -61,7 +62,7 @@ class Stage:
 
 @pytest_asyncio.fixture(params=["embedded", "redis"])
 async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server")
+    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server").url
     made = Stage(url)
     await made.client.flushall()
     await made.client.script_flush()
@@ -315,9 +316,9 @@ async def test_rubbish_on_the_channel_is_passed_over(stage: Stage) -> None:
         assert isinstance(change, EdgeChanged)
 
 
-async def test_a_channel_that_breaks_says_so(redis_server: str) -> None:
+async def test_a_channel_that_breaks_says_so(redis_server: RedisServer) -> None:
     """Of a real server only: the embedded one has no connection that could break."""
-    stage = Stage(redis_server)
+    stage = Stage(redis_server.url)
     async with aclosing(stage.registry().watch()) as changes:
         await take(changes, 1)
         await stage.client.client_kill_filter(_type="pubsub")
@@ -327,9 +328,9 @@ async def test_a_channel_that_breaks_says_so(redis_server: str) -> None:
     await stage.close()
 
 
-async def test_a_server_that_hangs_breaks_the_channel_within_seconds(redis_server: str) -> None:
-    stage = Stage(redis_server)
-    registry = RedisRouteRegistry(redis_server, ttl_seconds=9, timeout_seconds=0.5, tick_seconds=0.1)
+async def test_a_server_that_hangs_breaks_the_channel_within_seconds(redis_server: RedisServer) -> None:
+    stage = Stage(redis_server.url)
+    registry = RedisRouteRegistry(redis_server.url, ttl_seconds=9, timeout_seconds=0.5, tick_seconds=0.1)
     async with aclosing(registry.watch()) as changes:
         await take(changes, 1)
         await stage.client.client_pause(1_500)  # milliseconds; connections stay open

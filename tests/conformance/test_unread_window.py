@@ -32,7 +32,7 @@ def observation(
 @pytest.fixture(params=["embedded", "redis"])
 def client(request: pytest.FixtureRequest) -> Iterator[Any]:
     embedded = f"embedded://unread-window-{next(_names)}"
-    url = embedded if request.param == "embedded" else request.getfixturevalue("redis_server")
+    url = embedded if request.param == "embedded" else request.getfixturevalue("redis_server").url
     client = redis_client.connect(url)
     client.flushall()
     yield client

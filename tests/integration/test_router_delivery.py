@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
-from redis_server import RedisServer
 from router_stage import FakeEdge, PublishStream, ReportStream, block, heads, until, until_async
+from server_fixtures import started
 
 from router_svc.app import RouterApp
 from router_svc.settings import RouterSettings
@@ -23,6 +23,7 @@ from throng.api.router.v1.router_pb2_grpc import RouterServiceStub
 from throng.runtime import rpc_aio
 from throng.runtime.aio_thread import AioThread
 from throng.runtime.rpc_status import from_rpc_error
+from throng.testing.servers import RedisServer
 
 HEARTBEAT_SECONDS = 0.3
 
@@ -433,11 +434,9 @@ def test_streams_end_with_unavailable_when_the_replica_stops(stage: Stage) -> No
 
 @pytest.fixture
 def redis_server(stage: Stage, tmp_path: pathlib.Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    stage.redis_url = server.url
-    yield server
-    server.stop()
+    with started(lambda: RedisServer(tmp_path)) as server:
+        stage.redis_url = server.url
+        yield server
 
 
 def test_redis_restarts_empty_and_routes_come_back_i10(stage: Stage, redis_server: RedisServer) -> None:

@@ -1,6 +1,6 @@
 """Runs every check and every test in turn, and ends with one line that counts the tests.
 
-Installs Debian packages that tests need (chromium, redis-server …) where they are missing and it may. Exit code 0: all passed.
+Installs what tests need (chromium, MariaDB, Redis, Kafka …) where they are missing and it may. Exit code 0: all passed.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def count_vitest(report: pathlib.Path) -> tuple[int, int, int]:
 def main() -> int:
     """Runs everything; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--no-install", action="store_true", help="install no Debian packages")
+    parser.add_argument("--no-install", action="store_true", help="install nothing")
     arguments = parser.parse_args()
     ARTIFACTS.mkdir(exist_ok=True)
     if not arguments.no_install:
-        provision.install_debian_packages()
+        provision.install_everything()
     pytest = [str(BIN / "python"), "-m", "pytest", "-q", "--durations=8"]
     suites = {
         "unit": ["-n", "2", "tests/unit", "tests/protos", "tests/architecture", "tests/fuzz"],

@@ -8,4 +8,5 @@
 - `aio_thread.py`  one asyncio loop in a thread of its own
 - `logs.py`        structured logs
 - `lifecycle.py`   ordered start and stop, signals
+- `secret_files.py` secrets from files
 """
