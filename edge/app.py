@@ -281,6 +281,7 @@ class EdgeApp:
             uplink_records=lambda: producer.records_in_flight if producer is not None else 0,
             router_connected=lambda: reporter is not None and reporter.connected,
             router_reconnects=lambda: reporter.reconnects if reporter is not None else 0,
+            answers_waiting=lambda: door.sessions.answers_waiting,
             rooms_by_size=door.sessions.rooms_by_size,
         )
         self._registration = Registration(self._registry, PartsCollector(parts))

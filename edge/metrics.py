@@ -133,6 +133,7 @@ class CountedParts:
     calls_refused: Callable[[], int]
     waiting_events: Callable[[], int]
     uplink_records: Callable[[], int]
+    answers_waiting: Callable[[], int]
     router_connected: Callable[[], bool]
     router_reconnects: Callable[[], int]
     rooms_by_size: Callable[[], Mapping[str, int]]
@@ -201,6 +202,7 @@ def _levels(parts: CountedParts) -> list[Level]:
         Level("upstream_calls_refused", "Calls refused because of that bound (I8).", parts.calls_refused, total=True),
         Level("waiting_events", "Events not taken over; bounded, streams are not read then (I8).", parts.waiting_events),
         Level("uplink_records", "Submissions on their way to the uplink; bounded, new ones fail (hop 2).", parts.uplink_records),
+        Level("answers_waiting", "Submissions without an answer; bounded, new ones fail (I8).", parts.answers_waiting),
         Level("router_connected", "1: routes stand in the registry.", parts.router_connected),
         Level("router_reconnects", "Times that the stream of route reports ended.", parts.router_reconnects, total=True),
     ]

@@ -37,6 +37,7 @@ The sessions:
 - `reading.py`          pull, history, lists, cursors, deletions
 - `page_cut.py`         what fits into one answer
 - `submissions.py`      sends and recalls until their answer
+- `answer_watch.py`     refuses submissions while no answers come
 - `send_rules.py`       what a submission must look like
 - `read_cursors.py`     cursors in batches
 - `departures.py`       token expiry, idle pages, drain

@@ -27,6 +27,8 @@ class SessionSettings:
         reconnect_base_ms, reconnect_max_ms: bounds of a client's backoff.
         idle_timeout_ms: a connection that has entered nothing for so long is closed; 0: never.
         max_in_flight: submissions of one connection without an answer.
+        max_in_flight_total: submissions of all connections without an answer; above it new ones are UNAVAILABLE.
+        answer_stall_ms: nothing was answered for so long while submissions wait: new ones are UNAVAILABLE.
         max_requests: other requests of one connection without an answer.
         max_groups: groups that one connection takes part in.
         answer_timeout_ms: a submission without an answer is then rejected with DEADLINE_EXCEEDED.
@@ -48,6 +50,8 @@ class SessionSettings:
     reconnect_max_ms: int = 30_000
     idle_timeout_ms: int = 60_000
     max_in_flight: int = 256
+    max_in_flight_total: int = 20_000
+    answer_stall_ms: int = 5_000
     max_requests: int = 64
     max_groups: int = 500
     answer_timeout_ms: int = 15_000

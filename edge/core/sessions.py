@@ -318,6 +318,11 @@ class EdgeSessions:
         """Reports the cursors that wait; `done` is called when they are stored, or failed."""
         self._cursors.report_all(done)
 
+    @property
+    def answers_waiting(self) -> int:
+        """Submissions that were appended and have no answer yet."""
+        return self._submissions.answers.waiting
+
     def rooms_by_size(self) -> dict[str, int]:
         """Rooms by size class. Any thread."""
         return self._rooms.by_size()

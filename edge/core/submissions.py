@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from edge.core.answer_watch import AnswerWatch
 from edge.core.replies import Replies
 from edge.core.requests import Recall, Send
 from edge.core.responses import Ack, Reject
@@ -25,7 +26,7 @@ MAX_REPEATS = 16
 class InFlight:
     """A submission without an answer. `given_id`: the client_msg_id as the client wrote it."""
 
-    __slots__ = ("body_hash", "deadline", "given_id", "group_id", "kind", "request_ids", "session")
+    __slots__ = ("body_hash", "deadline", "done", "given_id", "group_id", "kind", "request_ids", "session")
 
     def __init__(
         self, session: Session, group_id: GroupId, given_id: str, kind: MessageKind, body_hash: int, deadline: float
@@ -36,11 +37,12 @@ class InFlight:
         self.kind = kind
         self.body_hash = body_hash
         self.deadline = deadline
+        self.done = False
         self.request_ids: list[int] = []
 
 
 class Submissions:
-    """Sends and recalls. Bounded per connection; an answer that does not come in time is a DEADLINE_EXCEEDED."""
+    """Sends and recalls. Bounded per connection and in all; an answer that does not come in time is a DEADLINE_EXCEEDED."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class Submissions:
         self._settings = settings
         self._counters = counters
         self._identity = identity
+        self.answers = AnswerWatch(clock, max_waiting=settings.max_in_flight_total, stall_seconds=settings.answer_stall_ms / 1000)
         self._waiting: deque[tuple[InFlight, str]] = deque()
 
     # From clients ---------------------------------------------------------------------------------------------------
@@ -151,6 +154,7 @@ class Submissions:
     def _check_room(self, session: Session) -> None:
         if session.in_flight and len(session.in_flight) >= self._settings.max_in_flight:
             raise ThrongError(ErrorCode.RATE_LIMITED, "too many messages wait for their answer", retry_after_ms=1_000)
+        self.answers.check()
 
     # Under way ------------------------------------------------------------------------------------------------------
 
@@ -165,6 +169,7 @@ class Submissions:
             session.in_flight = {}
         session.in_flight[client_msg_id] = entry
         self._waiting.append((entry, client_msg_id))
+        self.answers.submitted()
         return entry
 
     def _submit(self, entry: InFlight, client_msg_id: str, body: bytes, request_id: int, lane: Lane, target_seq: int) -> None:
@@ -188,7 +193,13 @@ class Submissions:
             self._give_reject(entry, client_msg_id, error)
 
     def _take(self, session: Session, client_msg_id: str) -> InFlight | None:
-        return session.in_flight.pop(client_msg_id, None) if session.in_flight else None
+        entry = session.in_flight.pop(client_msg_id, None) if session.in_flight else None
+        if entry is not None:
+            entry.done = True
+            self.answers.answered()
+            while self._waiting and self._waiting[0][0].done:
+                self._waiting.popleft()
+        return entry
 
     # Answers --------------------------------------------------------------------------------------------------------
 
@@ -214,8 +225,12 @@ class Submissions:
         """Rejects what was not answered in time."""
         now = self._clock.monotonic()
         waiting = self._waiting
-        while waiting and waiting[0][0].deadline <= now:
+        while waiting and (waiting[0][0].done or waiting[0][0].deadline <= now):
             entry, client_msg_id = waiting.popleft()
+            if entry.done:
+                continue
+            entry.done = True
+            self.answers.expired()
             in_flight = entry.session.in_flight
             if in_flight is None or in_flight.get(client_msg_id) is not entry:
                 continue

@@ -21,6 +21,7 @@ def parts(hub: HubCounters, sessions: SessionCounters) -> CountedParts:
         calls_refused=lambda: 2,
         waiting_events=lambda: 1,
         uplink_records=lambda: 4,
+        answers_waiting=lambda: 6,
         router_connected=lambda: True,
         router_reconnects=lambda: 0,
         rooms_by_size=lambda: {"<=1": 5},
