@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from throng.domain.ids import is_identifier
-from throng.runtime.settings import ServiceSettings, service_config
+from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.settings import service_config
 
 
 def _split(value: Any) -> Any:
@@ -21,7 +22,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several values, separated by commas."""
 
 
-class EdgeSettings(ServiceSettings):
+class EdgeSettings(RpcSettings):
     """What an operator may choose for an edge."""
 
     service: ClassVar[str] = "edge"

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from throng.domain.ids import is_identifier
-from throng.runtime.settings import ServiceSettings, service_config
+from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.settings import service_config
 
 
-class GroupServiceSettings(ServiceSettings):
+class GroupServiceSettings(RpcSettings):
     """What one group_svc process is told at start."""
 
     service: ClassVar[str] = "group"

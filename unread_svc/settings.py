@@ -9,14 +9,15 @@ import pydantic
 from pydantic import Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from throng.runtime.settings import ServiceSettings, service_config
+from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.settings import service_config
 
 
 def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-class UnreadSettings(ServiceSettings):
+class UnreadSettings(RpcSettings):
     """Settings of one unread_svc process."""
 
     service: ClassVar[str] = "unread"
