@@ -75,11 +75,10 @@ class _Business:
     def __init__(self, settings: EdgeSettings, metrics: EdgeMetrics, producer: UplinkProducer | None) -> None:
         self._settings = settings
         self._metrics = metrics
-        self.security = settings.rpc_security()
         self._loop = asyncio.get_running_loop()
-        self._group_channel = rpc_aio.channel(settings.group_addresses, self.security)
-        self._unread_channel = rpc_aio.channel(settings.unread_addresses, self.security)
-        self._router_channel = rpc_aio.channel(settings.router_addresses, self.security)
+        self._group_channel = rpc_aio.channel(settings.group_addresses)
+        self._unread_channel = rpc_aio.channel(settings.unread_addresses)
+        self._router_channel = rpc_aio.channel(settings.router_addresses)
         self.own_producer: GrpcUplinkProducer | None = None
         if producer is None:
             producer = self.own_producer = GrpcUplinkProducer(self._open_uplink, self._loop)
@@ -100,7 +99,7 @@ class _Business:
         self._servicer: EdgeServicer | None = None
 
     def _open_uplink(self) -> grpc.aio.Channel:
-        return rpc_aio.channel(self._settings.group_addresses, self.security)
+        return rpc_aio.channel(self._settings.group_addresses)
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Begins to look whether group_svc answers."""
@@ -110,7 +109,7 @@ class _Business:
     async def serve(self, servicer: EdgeServicer) -> int:
         """Serves routers; returns the port."""
         self._servicer = servicer
-        self._server = rpc_aio.AioServer(self._metrics.rpc, security=self.security)
+        self._server = rpc_aio.AioServer(self._metrics.rpc)
         self._server.add(edge_pb2_grpc.add_EdgeServiceServicer_to_server, servicer, "throng.edge.v1.EdgeService")
         return await self._server.start(f"{self._settings.internal_host}:{self._settings.internal_port}")
 
@@ -266,13 +265,7 @@ class EdgeApp:
             public_url=settings.public_url or f"ws://{_reachable(self.http_address)}",
             weight=settings.weight,
         )
-        business.reporter = RouteReporter(
-            settings.router_addresses,
-            identity,
-            load=self._load,
-            on_applied=self._routes_applied,
-            security=business.security,
-        )
+        business.reporter = RouteReporter(settings.router_addresses, identity, load=self._load, on_applied=self._routes_applied)
         business.reporter.start()
         business.watch(self._upstream_changed)
         self._count(business, gate)

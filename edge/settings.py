@@ -10,8 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from throng.domain.ids import is_identifier
-from throng.runtime.rpc_settings import RpcSettings
-from throng.runtime.settings import service_config
+from throng.runtime.settings import ServiceSettings, service_config
 
 
 def _split(value: Any) -> Any:
@@ -22,7 +21,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several values, separated by commas."""
 
 
-class EdgeSettings(RpcSettings):
+class EdgeSettings(ServiceSettings):
     """What an operator may choose for an edge."""
 
     service: ClassVar[str] = "edge"

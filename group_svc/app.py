@@ -13,6 +13,9 @@ from prometheus_client import CollectorRegistry
 from group_svc.adapters.grpc_publisher import GrpcPublisher
 from group_svc.adapters.grpc_unread_observer import GrpcUnreadObserver
 from group_svc.adapters.memory_answer_waiters import MemoryAnswerWaiters
+from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
+from group_svc.adapters.mysql_message_store import MySQLMessageStore
+from group_svc.adapters.mysql_rows import SCHEMA
 from group_svc.adapters.proto_body_inspector import ProtoBodyInspector
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
@@ -29,6 +32,8 @@ from group_svc.uplink_servicer import UplinkServicer
 from group_svc.write_path import WritePath, WritePathPorts
 from throng.adapters import redis_client
 from throng.adapters.memory_uplink import MemoryUplink
+from throng.adapters.mysql_database import MySQLDatabase
+from throng.adapters.mysql_migrations import check_schema
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.adapters.system_clock import SystemClock
 from throng.api.group.v1 import group_pb2_grpc, message_pb2_grpc
@@ -38,6 +43,7 @@ from throng.domain.group import Group, GroupSettings
 from throng.domain.ids import GroupId
 from throng.ports.clock import Clock
 from throng.ports.uplink import UplinkProducer
+from throng.runtime.mysql_metrics import MySQLMetrics
 from throng.runtime.rpc_metrics import RpcMetrics
 from throng.runtime.rpc_sync import SyncServer
 
@@ -65,6 +71,22 @@ def open_sqlite(settings: GroupServiceSettings) -> Stores:
     return Stores(SQLiteMessageStore(database), SQLiteMembershipStore(database), database.close)
 
 
+def open_mysql(settings: GroupServiceSettings, metrics: MySQLMetrics) -> Stores:
+    """Connects to MySQL, whose tables `throng migrate` has made.
+
+    Raises:
+        ThrongError: UNAVAILABLE when it cannot be reached; INTERNAL when it refuses or its tables do not fit this version.
+    """
+    database = MySQLDatabase(settings.mysql_access(), metrics)
+    try:
+        database.read(lambda statements: check_schema(statements, SCHEMA))
+    except BaseException:
+        database.close()
+        raise
+    metrics.watch(lambda: database.in_use)
+    return Stores(MySQLMessageStore(database), MySQLMembershipStore(database), database.close)
+
+
 class GroupApp:
     """group_svc as one part of a process.
 
@@ -81,24 +103,24 @@ class GroupApp:
         *,
         registry: CollectorRegistry | None = None,
         clock: Clock | None = None,
-        open_stores: Callable[[GroupServiceSettings], Stores] = open_sqlite,
+        open_stores: Callable[[GroupServiceSettings], Stores] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = SystemClock() if clock is None else clock
-        self._open_stores = open_stores
+        self._open_stores = open_stores or self._open_by_settings
         registry = CollectorRegistry() if registry is None else registry
         self._metrics = GroupMetrics(registry)
         self._rpc_metrics = RpcMetrics("group", registry)
         self._uplink = MemoryUplink(max_records=settings.uplink_max_records)
         self._producer = SharedProducer(self._uplink)
         self._waiters = MemoryAnswerWaiters(incarnation=self._clock.now_ms())
-        self._security = settings.rpc_security()
-        self._publisher = GrpcPublisher(
-            split_addresses(settings.router_addresses), self._clock, self._metrics, security=self._security
-        )
-        self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics, security=self._security)
+        self._publisher = GrpcPublisher(split_addresses(settings.router_addresses), self._clock, self._metrics)
+        self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics)
         self._stopping = contextlib.ExitStack()
         self.grpc_address = ""
+
+    def _open_by_settings(self, settings: GroupServiceSettings) -> Stores:
+        return open_mysql(settings, self._metrics.mysql) if settings.store == "mysql" else open_sqlite(settings)
 
     @property
     def uplink_producer(self) -> UplinkProducer:
@@ -154,7 +176,7 @@ class GroupApp:
         settings = self._settings
         directory = Directory(stores.groups, path.members, self._publisher)
         submitter = Submitter(self._producer, self._waiters, self._clock, max_waiting=settings.grpc_threads // 2)
-        server = SyncServer(self._rpc_metrics, threads=settings.grpc_threads, security=self._security)
+        server = SyncServer(self._rpc_metrics, threads=settings.grpc_threads)
         server.add(
             group_pb2_grpc.add_GroupServiceServicer_to_server,
             GroupServicer(directory, path.history, self._clock),

@@ -1,6 +1,6 @@
 """What group_svc needs from the outside: stores, the cache of recent messages, the ways out.
 
-Adapters: `MessageStore` and `MembershipStore`: `sqlite` (later `mysql`); `RecentMessages`: `redis`, real or embedded;
+Adapters: `MessageStore` and `MembershipStore`: `sqlite`, `mysql`; `RecentMessages`: `redis`, real or embedded;
 `Publisher`: gRPC to router_svc; `UnreadObserver`: gRPC to unread_svc.
 """
 

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from throng.domain.ids import is_identifier
-from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.mysql_settings import MySQLSettings
 from throng.runtime.settings import service_config
 
 
-class GroupServiceSettings(RpcSettings):
+class GroupServiceSettings(MySQLSettings):
     """What one group_svc process is told at start."""
 
     service: ClassVar[str] = "group"

@@ -8,24 +8,47 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from throng.adapters import redis_client
+from throng.adapters.mysql_database import MySQLDatabase
+from throng.adapters.mysql_migrations import check_schema
 from throng.adapters.system_clock import SystemClock
 from throng.api.unread.v1 import unread_pb2_grpc
 from throng.ports.clock import Clock
 from throng.runtime import rpc_sync
+from throng.runtime.mysql_metrics import MySQLMetrics
 from throng.runtime.rpc_metrics import RpcMetrics
 from unread_svc.adapters.grpc_group_directory import GrpcGroupDirectory
+from unread_svc.adapters.mysql_cursor_store import SCHEMA, MySQLCursorStore
 from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
 from unread_svc.adapters.sqlite_cursor_store import SQLiteCursorStore
 from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.counter import UnreadCounter
 from unread_svc.head_bound import HeadBound
 from unread_svc.metrics import UnreadMetrics
+from unread_svc.ports import CursorStore
 from unread_svc.rebuild import WindowRebuilder
 from unread_svc.servicer import UnreadServicer
 from unread_svc.settings import UnreadSettings
 
 SERVICE = "throng.unread.v1.UnreadService"
 CURSOR_FILE = "unread.sqlite"
+
+
+def open_store(settings: UnreadSettings, metrics: MySQLMetrics) -> CursorStore:
+    """Opens the file, or connects to MySQL, whose table `throng migrate` has made.
+
+    Raises:
+        ThrongError: UNAVAILABLE when it cannot be reached; INTERNAL when it refuses or its table does not fit this version.
+    """
+    if settings.store == "sqlite":
+        return SQLiteCursorStore(settings.data_dir / CURSOR_FILE)
+    database = MySQLDatabase(settings.mysql_access(), metrics)
+    try:
+        database.read(lambda statements: check_schema(statements, SCHEMA))
+    except BaseException:
+        database.close()
+        raise
+    metrics.watch(lambda: database.in_use)
+    return MySQLCursorStore(database)
 
 
 class UnreadApp:
@@ -42,7 +65,7 @@ class UnreadApp:
         self._clock: Clock = clock or SystemClock()
         self._metrics = UnreadMetrics(registry)
         self._rpc_metrics = RpcMetrics("unread", registry)
-        self._store: SQLiteCursorStore | None = None
+        self._store: CursorStore | None = None
         self._window: RedisUnreadWindow | None = None
         self._channel: grpc.Channel | None = None
         self._servicer: UnreadServicer | None = None
@@ -53,22 +76,21 @@ class UnreadApp:
         """Opens the stores and serves.
 
         Raises:
-            ThrongError: the SQLite file cannot be used, or the port is taken.
+            ThrongError: the store cannot be used, or the port is taken.
         """
         settings = self._settings
-        security = settings.rpc_security()
-        self._store = SQLiteCursorStore(settings.data_dir / CURSOR_FILE)
+        self._store = open_store(settings, self._metrics.mysql)
         client: Any = redis_client.connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
         self._window = RedisUnreadWindow(client, lifetime_seconds=settings.window_lifetime_seconds)
-        self._channel = rpc_sync.channel(settings.group_addresses, security)
+        self._channel = rpc_sync.channel(settings.group_addresses)
         self._servicer = self._make_servicer(self._store, self._window, self._channel)
-        server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads, security=security)
+        server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads)
         server.add(unread_pb2_grpc.add_UnreadServiceServicer_to_server, self._servicer, SERVICE)
         self._server = server
         port = server.start(f"{settings.host}:{settings.port}")
         self.grpc_address = f"{settings.host}:{port}"
 
-    def _make_servicer(self, store: SQLiteCursorStore, redis_window: RedisUnreadWindow, channel: grpc.Channel) -> UnreadServicer:
+    def _make_servicer(self, store: CursorStore, redis_window: RedisUnreadWindow, channel: grpc.Channel) -> UnreadServicer:
         settings = self._settings
         metrics, clock = self._metrics, self._clock
         directory = GrpcGroupDirectory(

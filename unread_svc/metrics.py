@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from throng.runtime.mysql_metrics import MySQLMetrics
 from unread_svc.core.counting import Gap
 from unread_svc.ports import Observed
 
@@ -17,6 +18,7 @@ class UnreadMetrics:
     """Counters, gauges and histograms in a registry of the caller's; children are made once."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.mysql = MySQLMetrics("unread", registry)
         self._make_cursor_metrics(registry)
         self._make_window_metrics(registry)
         self._make_group_metrics(registry)

@@ -1,6 +1,6 @@
 """What unread_svc needs from the outside: cursors, windows of recent countable messages, and what group_svc knows.
 
-Adapters: `CursorStore`: `sqlite` (later `mysql`); `UnreadWindow`: `redis`, real or embedded; `GroupDirectory`: gRPC.
+Adapters: `CursorStore`: `sqlite`, `mysql`; `UnreadWindow`: `redis`, real or embedded; `GroupDirectory`: gRPC.
 A message is countable when its kind counts as unread and it was not recalled.
 """
 

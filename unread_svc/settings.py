@@ -9,7 +9,7 @@ import pydantic
 from pydantic import Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.mysql_settings import MySQLSettings
 from throng.runtime.settings import service_config
 
 
@@ -17,7 +17,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-class UnreadSettings(RpcSettings):
+class UnreadSettings(MySQLSettings):
     """Settings of one unread_svc process."""
 
     service: ClassVar[str] = "unread"

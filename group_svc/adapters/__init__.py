@@ -1,7 +1,9 @@
 """What group_svc reaches by technology; named by `app.py` alone, but for the codecs.
 
 - `sqlite_message_store.py`, `sqlite_membership_store.py`  the durable stores in one file (tables in `migrations_sqlite`)
-- `sqlite_rows.py`            rows of that file and what they mean
+- `sql_rows.py`               rows of SQL tables and what they mean, the same for SQLite and MySQL
+- `mysql_message_store.py`, `mysql_membership_store.py`  the durable stores in MySQL (tables in `migrations_mysql`)
+- `mysql_rows.py`             their statements
 - `commit_plan.py`            what a commit writes, apart from SQL
 - `redis_recent_messages.py`  the newest messages, real or embedded (scripts in `lua`)
 - `stored_message_codec.py`   stored messages as protos

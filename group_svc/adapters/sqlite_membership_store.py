@@ -6,7 +6,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Sequence
 
-from group_svc.adapters.sqlite_rows import (
+from group_svc.adapters.sql_rows import (
     GROUP_COLUMNS,
     GROUP_WIDTH,
     MEMBER_COLUMNS,

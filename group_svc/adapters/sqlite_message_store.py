@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from group_svc.adapters.commit_plan import CommitPlan, SubmissionKey, submission_key
-from group_svc.adapters.sqlite_rows import (
+from group_svc.adapters.sql_rows import (
     MESSAGE_COLUMNS,
     chunks,
     clamp,

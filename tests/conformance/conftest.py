@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from mysql_tables import access_to, empty_tables
 
+from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
+from group_svc.adapters.mysql_message_store import MySQLMessageStore
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
 from group_svc.adapters.sqlite_message_store import SQLiteMessageStore
 from group_svc.ports import MembershipStore, MessageStore, RecentMessages
 from throng.adapters.memory_uplink import MemoryUplink
+from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.redis_client import connect
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.adapters.system_clock import SystemClock
@@ -43,7 +47,7 @@ OpenStores = Callable[[], GroupStores]
 
 
 @contextlib.contextmanager
-def _sqlite_stores(folder: pathlib.Path) -> Iterator[OpenStores]:
+def _sqlite_stores(request: pytest.FixtureRequest, folder: pathlib.Path) -> Iterator[OpenStores]:
     databases = contextlib.ExitStack()
 
     def open_stores() -> GroupStores:
@@ -55,7 +59,22 @@ def _sqlite_stores(folder: pathlib.Path) -> Iterator[OpenStores]:
         yield open_stores
 
 
-GROUP_STORES: dict[str, Callable[[pathlib.Path], contextlib.AbstractContextManager[OpenStores]]] = {"sqlite": _sqlite_stores}
+@contextlib.contextmanager
+def _mysql_stores(request: pytest.FixtureRequest, folder: pathlib.Path) -> Iterator[OpenStores]:
+    server = request.getfixturevalue("mariadb_server")
+    with contextlib.ExitStack() as exit_stack:
+        name = exit_stack.enter_context(empty_tables(server))
+
+        def open_stores() -> GroupStores:
+            database = MySQLDatabase(access_to(server, name))
+            exit_stack.callback(database.close)
+            return GroupStores(MySQLMessageStore(database), MySQLMembershipStore(database))
+
+        yield open_stores
+
+
+_MakeStores = Callable[[pytest.FixtureRequest, pathlib.Path], contextlib.AbstractContextManager[OpenStores]]
+GROUP_STORES: dict[str, _MakeStores] = {"sqlite": _sqlite_stores, "mysql": _mysql_stores}
 UPLINKS: dict[str, Callable[[], tuple[UplinkProducer, UplinkConsumer]]] = {"memory": lambda: (uplink := MemoryUplink(), uplink)}
 CLOCKS: dict[str, Callable[[], Clock]] = {"system": SystemClock, "fake": FakeClock}
 
@@ -63,7 +82,7 @@ CLOCKS: dict[str, Callable[[], Clock]] = {"system": SystemClock, "fake": FakeClo
 @pytest.fixture(params=sorted(GROUP_STORES))
 def open_stores(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[OpenStores]:
     """Opens the stores of one adapter, empty at first."""
-    with GROUP_STORES[request.param](tmp_path) as opener:
+    with GROUP_STORES[request.param](request, tmp_path) as opener:
         yield opener
 
 
@@ -72,7 +91,7 @@ def make_tables(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], contextlib.AbstractContextManager[OpenStores]]:
     """Makes new empty tables at every call, for a test that needs many."""
-    return lambda: GROUP_STORES[request.param](tmp_path_factory.mktemp("tables"))
+    return lambda: GROUP_STORES[request.param](request, tmp_path_factory.mktemp("tables"))
 
 
 @pytest.fixture

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from mysql_tables import access_to, empty_tables
 
+from throng.adapters.mysql_database import MySQLDatabase
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId, UserId
 from unread_svc.adapters import sqlite_cursor_store
+from unread_svc.adapters.mysql_cursor_store import MySQLCursorStore
 from unread_svc.adapters.sqlite_cursor_store import SQLiteCursorStore
 from unread_svc.ports import CursorStore, ReadCursor, UserInGroup
 
@@ -25,18 +29,23 @@ def pair(user_id: str, group_id: str) -> UserInGroup:
     return UserInGroup(UserId(user_id), GroupId(group_id))
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "mysql"])
 def reopen(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Open]:
     """Opens the same store as often as it is called."""
-    opened: list[CursorStore] = []
+    with contextlib.ExitStack() as exit_stack:
+        if request.param == "mysql":
+            server = request.getfixturevalue("mariadb_server")
+            name = exit_stack.enter_context(empty_tables(server))
 
-    def open_store() -> CursorStore:
-        opened.append(SQLiteCursorStore(tmp_path / "unread.sqlite"))
-        return opened[-1]
+        def open_store() -> CursorStore:
+            if request.param == "mysql":
+                store: CursorStore = MySQLCursorStore(MySQLDatabase(access_to(server, name)))
+            else:
+                store = SQLiteCursorStore(tmp_path / "unread.sqlite")
+            exit_stack.callback(store.close)
+            return store
 
-    yield open_store
-    for store in opened:
-        store.close()
+        yield open_store
 
 
 @pytest.fixture

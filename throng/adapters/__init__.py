@@ -6,5 +6,11 @@
 - `grpc_uplink.py`   `UplinkProducer` for edge processes without shared memory (hop 2)
 - `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
 - `redis_client.py`    Redis clients, real or embedded, and the translation of their exceptions
+- `mysql_access.py`     where MySQL is and how it is entered
+- `mysql_errors.py`     its error numbers in our words
+- `mysql_statements.py` statements on one connection, values as SQL
+- `mysql_pool.py`       a bounded pool over several hosts
+- `mysql_database.py`   reads and transactions, repeated where that helps
+- `mysql_migrations.py` its numbered migrations and their check at start
 - `sqlite_database.py` a SQLite file with one writer, and its migrations
 """

@@ -1,4 +1,4 @@
-"""Rows of group_svc's SQLite tables as values of the domain and back, and lists of keys as SQL."""
+"""Rows of group_svc's SQL tables as values of the domain and back, the same for SQLite and MySQL; lists of keys for SQLite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LANES = {int(lane): lane for lane in Lane}
 
 
 def clamp(number: int) -> int:
-    """A uint64 of the contract as SQLite's largest integer at most: nothing is stored above, so ranges mean the same."""
+    """A uint64 of the contract as SQL's largest integer at most: nothing is stored above, so ranges mean the same."""
     return min(number, MAX_INTEGER)
 
 
