@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-quick check lint types protos web bench docs clean
+.PHONY: help setup run cluster test test-quick check lint types protos web bench docs clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ web: edge/static/index.html ## Build the page into edge/static
 
 run: setup web ## Start everything on this machine: `make run ARGS="--port 8090 --edges 1"`
 	@exec $(BIN)/throng up $(ARGS)
+
+cluster: setup web ## Start Kafka, MariaDB, Redis and 2 edges, 2 routers, 2 group services here: `make cluster ARGS="--edges 3"`
+	@exec $(BIN)/throng cluster --install $(ARGS)
 
 protos: .venv/.developer ## Generate throng/api from protos/
 	@$(BIN)/python protos/generate.py

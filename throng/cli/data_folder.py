@@ -72,6 +72,11 @@ class DataFolder:
             ) from error
         self._lock = descriptor
 
+    @property
+    def lock_descriptor(self) -> int | None:
+        """The open lock: a child that inherits it keeps the folder taken for as long as it lives."""
+        return self._lock
+
     def unlock(self) -> None:
         """Gives the folder back."""
         if self._lock is not None:
@@ -90,7 +95,7 @@ class DataFolder:
 
     def read_running(self) -> Running | None:
         """The addresses of what runs on the folder; None when nothing does (also after a kill)."""
-        if not self._is_locked():
+        if not self.is_locked():
             return None
         try:
             content = json.loads(self._running_file.read_text(encoding="utf-8"))
@@ -98,7 +103,8 @@ class DataFolder:
         except (OSError, ValueError, KeyError):
             return None
 
-    def _is_locked(self) -> bool:
+    def is_locked(self) -> bool:
+        """A process has the folder."""
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR)
         except OSError:

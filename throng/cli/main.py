@@ -14,6 +14,7 @@ _VERBS = {
     "group": ("throng.cli.groups", "group", "Run the group service; or create, show and change groups."),
     "router": ("throng.cli.serve", "router", "Run a router: it knows which edges hold which group."),
     "unread": ("throng.cli.serve", "unread", "Run the unread service: read cursors and unread counts."),
+    "cluster": ("throng.cluster.command", "cluster", "Start Kafka, MariaDB, Redis and several of each service here."),
     "token": ("throng.cli.tokens", "token", "Print a token for a user."),
     "migrate": ("throng.cli.migrations", "migrate", "Bring the tables to this version."),
     "version": ("throng.cli.main", "version", "Print the version."),

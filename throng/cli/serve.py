@@ -92,9 +92,9 @@ SERVICES = {
 
 
 def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a command with one flag per setting of a service, `--config` and `--metrics-port`.
+    """Decorates a command with one flag per setting of a service, `--config`, `--metrics-port` and `--exit-with-parent`.
 
-    The function gets `values` (setting to what was given, None where nothing was), `config` and `metrics_port`.
+    The function gets `values` (setting to what was given, None where nothing was), `config`, `metrics_port` and `tied`.
     """
     fields = SERVICES[name].settings().model_fields
 
@@ -109,6 +109,7 @@ def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
             flag = f"--{field.replace('_', '-')}"
             text = f"{info.description} [env: THRONG_{name.upper()}_{field.upper()}]"
             wrapped = click.option(flag, field, default=None, help=text, metavar="VALUE")(wrapped)
+        wrapped = click.option("--exit-with-parent", "tied", is_flag=True, hidden=True)(wrapped)
         wrapped = click.option(
             "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of 127.0.0.1 as well."
         )(wrapped)
@@ -119,9 +120,11 @@ def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorate
 
 
-def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, metrics_port: int | None) -> None:
-    """Runs one service until SIGTERM or SIGINT."""
+def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, metrics_port: int | None, tied: bool) -> None:
+    """Runs one service until SIGTERM or SIGINT; `tied`: or until the pipe at its standard input is closed."""
     service = SERVICES[name]
+    if tied:
+        exit_with_parent()
     logs.configure()
     with refusals():
         settings = load(service.settings(), flags=values, file=config)
@@ -151,12 +154,9 @@ def exit_with_parent() -> None:
 
 
 @click.command("edge", short_help=SERVICES["edge"].summary)
-@click.option("--exit-with-parent", "tied", is_flag=True, hidden=True)
 @with_settings("edge")
-def edge(*, tied: bool, **keywords: Any) -> None:
+def edge(**keywords: Any) -> None:
     """Run an edge: it terminates the clients' WebSockets and fans messages out to them."""
-    if tied:
-        exit_with_parent()
     run("edge", **keywords)
 
 

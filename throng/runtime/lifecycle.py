@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
+import socket
 from typing import Protocol
 
 import structlog
@@ -53,17 +53,23 @@ class Parts:
 
 
 def wait_for_signal() -> int:
-    """Blocks the main thread until SIGTERM or SIGINT; returns the signal's number."""
+    """Blocks the main thread until SIGTERM or SIGINT; returns the signal's number.
+
+    The kernel may hand a signal to any thread, such as after SIGSTOP and SIGCONT; Python's handler then runs only when the main
+    thread wakes up. So it waits for the byte that the interpreter writes from whichever thread was hit.
+    """
+    waking, written = socket.socketpair()
+    written.setblocking(False)
     caught: list[int] = []
-    arrived = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        caught.append(number)
-        arrived.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    while not arrived.wait(3600):
-        pass
-    for number, handler in previous.items():
-        signal.signal(number, handler)
+    previous = {number: signal.signal(number, lambda at, _: caught.append(at)) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous_descriptor = signal.set_wakeup_fd(written.fileno())
+    try:
+        while not caught:
+            waking.recv(64)
+    finally:
+        signal.set_wakeup_fd(previous_descriptor)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        waking.close()
+        written.close()
     return caught[0]
