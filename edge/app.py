@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import grpc.aio
 import structlog
@@ -69,6 +70,15 @@ _BUILT_PAGE = pathlib.Path(__file__).parent / "static"
 _log = structlog.get_logger("throng.edge")
 
 
+class OwnProducer(UplinkProducer, Protocol):
+    """The way to the uplink that an edge opens and closes itself."""
+
+    @property
+    def records_in_flight(self) -> int:
+        """Records appended and not settled."""
+        ...
+
+
 class _Business:
     """Everything of an edge that speaks gRPC. All methods run in the business loop."""
 
@@ -79,9 +89,9 @@ class _Business:
         self._group_channel = rpc_aio.channel(settings.group_addresses)
         self._unread_channel = rpc_aio.channel(settings.unread_addresses)
         self._router_channel = rpc_aio.channel(settings.router_addresses)
-        self.own_producer: GrpcUplinkProducer | None = None
+        self.own_producer: OwnProducer | None = None
         if producer is None:
-            producer = self.own_producer = GrpcUplinkProducer(self._open_uplink, self._loop)
+            producer = self.own_producer = self._make_producer()
         self.reporter: RouteReporter | None = None
         self.router = RouterClient(self._router_channel, self._loop)
         self.upstream = GrpcUpstream(
@@ -97,6 +107,18 @@ class _Business:
         self._watch: LinkWatch | None = None
         self._server: rpc_aio.AioServer | None = None
         self._servicer: EdgeServicer | None = None
+
+    def _make_producer(self) -> OwnProducer:
+        settings = self._settings
+        if settings.uplink == "grpc":
+            return GrpcUplinkProducer(self._open_uplink, self._loop)
+        from throng.adapters.kafka_uplink_producer import KafkaUplinkProducer
+
+        made = KafkaUplinkProducer(
+            settings.kafka_access(), settings.kafka_topic_settings(), settings.kafka_limits(), name="throng-edge-producer"
+        )
+        made.start()
+        return made
 
     def _open_uplink(self) -> grpc.aio.Channel:
         return rpc_aio.channel(self._settings.group_addresses)

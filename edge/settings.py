@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from throng.domain.ids import is_identifier
+from throng.runtime.kafka_settings import KafkaSettings
 from throng.runtime.settings import ServiceSettings, service_config
 
 
@@ -21,7 +22,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several values, separated by commas."""
 
 
-class EdgeSettings(ServiceSettings):
+class EdgeSettings(KafkaSettings, ServiceSettings):
     """What an operator may choose for an edge."""
 
     service: ClassVar[str] = "edge"
@@ -39,8 +40,9 @@ class EdgeSettings(ServiceSettings):
     group_addresses: CommaList = Field(("127.0.0.1:7001",), description="host:port of group_svc, separated by commas.")
     router_addresses: CommaList = Field(("127.0.0.1:7002",), description="host:port of router_svc, separated by commas.")
     unread_addresses: CommaList = Field(("127.0.0.1:7003",), description="host:port of unread_svc, separated by commas.")
-    uplink: Literal["memory", "grpc"] = Field(
-        "grpc", description="How submissions reach group_svc: memory (all-in-one only) or grpc (a stream to group_svc's log)."
+    uplink: Literal["memory", "grpc", "kafka"] = Field(
+        "grpc",
+        description="How submissions reach group_svc: memory (all-in-one only), grpc (a stream to group_svc's log), or kafka.",
     )
     max_calls_under_way: int = Field(
         10_000, ge=1, description="Bound of calls to other services at one time; above it requests fail with UNAVAILABLE."

@@ -42,7 +42,7 @@ from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import Group, GroupSettings
 from throng.domain.ids import GroupId
 from throng.ports.clock import Clock
-from throng.ports.uplink import UplinkProducer
+from throng.ports.uplink import UplinkConsumer, UplinkProducer
 from throng.runtime.mysql_metrics import MySQLMetrics
 from throng.runtime.rpc_metrics import RpcMetrics
 from throng.runtime.rpc_sync import SyncServer
@@ -87,6 +87,27 @@ def open_mysql(settings: GroupServiceSettings, metrics: MySQLMetrics) -> Stores:
     return Stores(MySQLMessageStore(database), MySQLMembershipStore(database), database.close)
 
 
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """Both ends of the log in this process."""
+
+    producer: UplinkProducer
+    consumer: UplinkConsumer
+    start: Callable[[], None] = lambda: None
+
+
+def _open_uplink(settings: GroupServiceSettings) -> Uplink:
+    if settings.uplink == "memory":
+        uplink = MemoryUplink(max_records=settings.uplink_max_records)
+        return Uplink(uplink, uplink)
+    from throng.adapters.kafka_uplink_consumer import KafkaUplinkConsumer
+    from throng.adapters.kafka_uplink_producer import KafkaUplinkProducer
+
+    access, topic = settings.kafka_access(), settings.kafka_topic_settings()
+    producer = KafkaUplinkProducer(access, topic, settings.kafka_limits(), name="throng-group-producer")
+    return Uplink(producer, KafkaUplinkConsumer(access, topic, settings.kafka_consumer_settings()), producer.start)
+
+
 class GroupApp:
     """group_svc as one part of a process.
 
@@ -111,8 +132,8 @@ class GroupApp:
         registry = CollectorRegistry() if registry is None else registry
         self._metrics = GroupMetrics(registry)
         self._rpc_metrics = RpcMetrics("group", registry)
-        self._uplink = MemoryUplink(max_records=settings.uplink_max_records)
-        self._producer = SharedProducer(self._uplink)
+        self._uplink = _open_uplink(settings)
+        self._producer = SharedProducer(self._uplink.producer)
         self._waiters = MemoryAnswerWaiters(incarnation=self._clock.now_ms())
         self._publisher = GrpcPublisher(split_addresses(settings.router_addresses), self._clock, self._metrics)
         self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics)
@@ -141,7 +162,7 @@ class GroupApp:
         self._stopping.callback(client.close)
         safety = WordListSafety(()) if settings.word_list_file is None else WordListSafety.from_file(settings.word_list_file)
         ports = WritePathPorts(
-            consumer=self._uplink,
+            consumer=self._uplink.consumer,
             messages=stores.messages,
             groups=stores.groups,
             recent=RedisRecentMessages(client),
@@ -168,8 +189,10 @@ class GroupApp:
         self._observer.start()
         self._stopping.callback(lambda: self._publisher.stop(_FLUSH_SECONDS))
         self._publisher.start()
+        self._stopping.callback(lambda: self._uplink.consumer.close(_FLUSH_SECONDS))
         self._stopping.callback(lambda: path.stop(self._settings.drain_seconds))
         path.start()
+        self._uplink.start()
         self._stopping.callback(lambda: self._producer.close(self._settings.drain_seconds))
 
     def _serve(self, path: WritePath, stores: Stores) -> None:

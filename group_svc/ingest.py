@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
 import time
@@ -35,7 +36,7 @@ def lane_of(user_id: UserId, lanes: int) -> int:
 
 
 class Lane:
-    """A bounded queue and the thread that checks what is in it. Overflow policy: `put` waits."""
+    """A bounded queue and the thread that checks what is in it. Overflow policy: `put` says no, and the record waits outside."""
 
     def __init__(self, number: int, admission: Admission, committing: CommitQueue, metrics: GroupMetrics, *, capacity: int) -> None:
         self._admission = admission
@@ -52,14 +53,18 @@ class Lane:
     def __len__(self) -> int:
         return self._queue.qsize()
 
-    def put(self, record: UplinkRecord) -> None:
-        """Adds a record; waits for room, for as long as the lane is not abandoned."""
-        self._put((time.monotonic(), record))
+    def put(self, record: UplinkRecord, timeout_seconds: float) -> bool:
+        """Adds a record; False when there was no room for so long."""
+        try:
+            self._queue.put((time.monotonic(), record), timeout=timeout_seconds)
+        except queue.Full:
+            return False
+        return True
 
-    def _put(self, entry: _Entry | None) -> None:
+    def _put_end(self) -> None:
         while not self._abandon.is_set():
             try:
-                self._queue.put(entry, timeout=_POLL_SECONDS)
+                self._queue.put(None, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return
@@ -69,7 +74,7 @@ class Lane:
         timer = threading.Timer(max(deadline - time.monotonic(), 0.0), self._abandon.set)
         timer.daemon = True
         timer.start()
-        self._put(None)
+        self._put_end()
         self.join(deadline - time.monotonic() + _POLL_SECONDS)
         timer.cancel()
         timer.join()
@@ -132,7 +137,11 @@ class Lane:
 
 
 class Ingest:
-    """The consumer thread and its lanes. Policy when a lane is full: the consumer waits, and the uplink fills."""
+    """The consumer thread and its lanes.
+
+    Policy when a lane is full: what was polled is held, at most one poll of it, nothing more is read, and the uplink fills; but the
+    consumer keeps polling for nothing, so that it stays in its group while the store is away, however long.
+    """
 
     def __init__(
         self,
@@ -152,12 +161,13 @@ class Ingest:
         self._draining = threading.Event()
         self._read = threading.Event()
         self._written = threading.Event()
+        self._held: collections.deque[UplinkRecord] = collections.deque()
         self._committed: dict[int, int] = {}
         self._committed_at = time.monotonic()
         self._drain_until = 0.0
         self._thread = threading.Thread(target=self._run, name="group-consumer", daemon=True)
         metrics.watch_lag(consumer.lag)
-        metrics.watch_queue("lane", lambda: sum(len(lane) for lane in self._lanes))
+        metrics.watch_queue("lane", lambda: sum(len(lane) for lane in self._lanes) + len(self._held))
 
     def start(self) -> None:
         """Starts the threads."""
@@ -167,7 +177,10 @@ class Ingest:
         self._thread.start()
 
     def stop(self, deadline_seconds: float, write_rest: Callable[[float], object]) -> None:
-        """Reads the uplink to its end, at most so long, checks what was read, calls `write_rest(seconds left)`, commits offsets."""
+        """Reads an uplink that ends with this process to its end, checks what was read, calls `write_rest(seconds left)`, commits.
+
+        All of it takes about `deadline_seconds` at most. What stays unread of an uplink that outlives the process is for others.
+        """
         if self._draining.is_set() or not self._thread.is_alive():
             write_rest(deadline_seconds)
             return
@@ -184,16 +197,29 @@ class Ingest:
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        while not self._draining.is_set() or (self._consumer.lag() and time.monotonic() < self._drain_until):
+        while not self._draining.is_set() or (self._must_read_rest() and time.monotonic() < self._drain_until):
             self._poll_once()
+        self._held.clear()
         self._read.set()
         self._written.wait(max(self._drain_until - time.monotonic(), 0.0) + 15.0)
         self._commit_offsets()
         self._consumer.stop()
 
+    def _must_read_rest(self) -> bool:
+        return not self._consumer.outlives_process and (bool(self._held) or self._consumer.lag() > 0)
+
     def _poll_once(self) -> None:
+        self._poll()
+        self._place_held(time.monotonic() + _POLL_SECONDS)
+        if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
+            self._commit_offsets()
+
+    def _poll(self) -> None:
         try:
-            records = self._consumer.poll(_POLL_SECONDS, MAX_POLL)
+            if self._held:
+                self._consumer.poll(0.0, 0)
+            else:
+                self._held.extend(self._consumer.poll(_POLL_SECONDS, MAX_POLL))
         except ThrongError as error:
             _log.warning("uplink_away", code=error.code.name)
             self._draining.wait(_PAUSE_SECONDS)
@@ -202,16 +228,22 @@ class Ingest:
             _log.error("uplink_failed", exc_info=error)
             self._draining.wait(_PAUSE_SECONDS)
             return
-        for record in records:
+
+    def _place_held(self, deadline: float) -> None:
+        """Puts held records into their lanes, in order; stops at a lane that has no room until `deadline` (monotonic seconds)."""
+        while self._held:
+            record = self._held[0]
             self._offsets.begin(record.partition, record.offset)
             if record.submission is None:
                 self._metrics.poison_records.inc()
                 _log.warning("poison_record", partition=record.partition, offset=record.offset)
                 self._offsets.finish([(record.partition, record.offset)])
             else:
-                self._lanes[lane_of(record.submission.user_id, len(self._lanes))].put(record)
-        if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
-            self._commit_offsets()
+                lane = self._lanes[lane_of(record.submission.user_id, len(self._lanes))]
+                if not lane.put(record, max(deadline - time.monotonic(), 0.001)):
+                    self._offsets.give_back(record.partition, record.offset)
+                    return
+            self._held.popleft()
 
     def _commit_offsets(self) -> None:
         self._committed_at = time.monotonic()
@@ -225,7 +257,14 @@ class Ingest:
             _log.warning("offsets_not_committed", code=error.code.name)
 
     def _revoked(self, partitions: Sequence[int]) -> None:
-        """Finishes what is in hand of partitions that go elsewhere; what does not finish in time comes again there (I2)."""
+        """Finishes what is in hand of partitions that go elsewhere; what does not finish in time comes again there (I2).
+
+        The consumer's thread waits meanwhile. What is held was not begun, and is left to the next reader.
+        """
+        gone = set(partitions)
+        kept = [record for record in self._held if record.partition not in gone]
+        self._held.clear()
+        self._held.extend(kept)
         if not self._offsets.wait_finished(partitions, _REVOKE_SECONDS):
             _log.warning("revoked_unfinished", partitions=list(partitions))
         self._commit_offsets()

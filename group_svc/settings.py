@@ -8,11 +8,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from throng.domain.ids import is_identifier
+from throng.runtime.kafka_settings import KafkaConsumerSettings, KafkaSettings
 from throng.runtime.mysql_settings import MySQLSettings
 from throng.runtime.settings import service_config
 
 
-class GroupServiceSettings(MySQLSettings):
+class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings):
     """What one group_svc process is told at start."""
 
     service: ClassVar[str] = "group"
@@ -26,8 +27,9 @@ class GroupServiceSettings(MySQLSettings):
     )
     router_addresses: str = Field("127.0.0.1:7002", description="host:port of router_svc replicas, separated by commas.")
     unread_addresses: str = Field("127.0.0.1:7003", description="host:port of unread_svc replicas, separated by commas.")
-    uplink: Literal["memory"] = Field(
-        "memory", description="The log of submitted messages; memory: inside this process, edges elsewhere reach it by gRPC."
+    uplink: Literal["memory", "kafka"] = Field(
+        "memory",
+        description="The log of submitted messages: kafka, or memory: inside this process, edges elsewhere reach it by gRPC.",
     )
     uplink_max_records: int = Field(
         100_000, ge=1, le=10_000_000, description="Records that the memory uplink holds; above, submissions are refused."

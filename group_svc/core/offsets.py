@@ -27,6 +27,14 @@ class OffsetTracker:
                 self._next.pop(partition, None)
             opened.append(offset)
 
+    def give_back(self, partition: int, offset: int) -> None:
+        """Takes back the newest `begin`: the record found no place yet."""
+        with self._changed:
+            opened = self._open.get(partition)
+            if opened and opened[-1] == offset:
+                opened.pop()
+                self._changed.notify_all()
+
     def finish(self, records: Iterable[tuple[int, int]]) -> None:
         """Notes (partition, offset) of records that need nothing more; unknown ones are ignored."""
         with self._changed:

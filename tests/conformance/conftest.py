@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from kafka_stage import KafkaStage
 from mysql_tables import access_to, empty_tables
 
 from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
@@ -75,7 +76,25 @@ def _mysql_stores(request: pytest.FixtureRequest, folder: pathlib.Path) -> Itera
 
 _MakeStores = Callable[[pytest.FixtureRequest, pathlib.Path], contextlib.AbstractContextManager[OpenStores]]
 GROUP_STORES: dict[str, _MakeStores] = {"sqlite": _sqlite_stores, "mysql": _mysql_stores}
-UPLINKS: dict[str, Callable[[], tuple[UplinkProducer, UplinkConsumer]]] = {"memory": lambda: (uplink := MemoryUplink(), uplink)}
+Uplink = tuple[UplinkProducer, UplinkConsumer]
+
+
+@contextlib.contextmanager
+def _memory_uplink(_request: pytest.FixtureRequest) -> Iterator[Uplink]:
+    uplink = MemoryUplink()
+    yield uplink, uplink
+
+
+@contextlib.contextmanager
+def _kafka_uplink(request: pytest.FixtureRequest) -> Iterator[Uplink]:
+    with KafkaStage(request.getfixturevalue("kafka_server").bootstrap) as stage:
+        yield stage.producer(), stage.consumer()
+
+
+UPLINKS: dict[str, Callable[[pytest.FixtureRequest], contextlib.AbstractContextManager[Uplink]]] = {
+    "memory": _memory_uplink,
+    "kafka": _kafka_uplink,
+}
 CLOCKS: dict[str, Callable[[], Clock]] = {"system": SystemClock, "fake": FakeClock}
 
 
@@ -126,9 +145,10 @@ def recent_stage(redis_client: Any) -> RecentStage:
 
 
 @pytest.fixture(params=sorted(UPLINKS))
-def uplink(request: pytest.FixtureRequest) -> tuple[UplinkProducer, UplinkConsumer]:
+def uplink(request: pytest.FixtureRequest) -> Iterator[Uplink]:
     """Both ends of an empty log."""
-    return UPLINKS[request.param]()
+    with UPLINKS[request.param](request) as both:
+        yield both
 
 
 @pytest.fixture(params=sorted(CLOCKS))

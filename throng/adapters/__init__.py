@@ -4,6 +4,13 @@
 - `memory_uplink.py`   the uplink inside one process (all-in-one)
 - `submission_codec.py` a submission as bytes (throng.uplink.v1.SubmittedMessage) and back
 - `grpc_uplink.py`   `UplinkProducer` for edge processes without shared memory (hop 2)
+- `kafka_options.py` where Kafka is, how the topic is made, bounds
+- `kafka_access.py`  Kafka's clients opened and given up, their exceptions translated
+- `kafka_topic.py`   makes the topics, or says how they differ
+- `kafka_sender.py`  appends to a Kafka topic without waiting, bounded
+- `kafka_uplink_producer.py` `UplinkProducer` over Kafka (hop 2)
+- `kafka_uplink_consumer.py` `UplinkConsumer` over Kafka (hop 3)
+- `kafka_dead_letters.py` sets poison records aside
 - `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
 - `redis_client.py`    Redis clients, real or embedded, and the translation of their exceptions
 - `mysql_access.py`     where MySQL is and how it is entered

@@ -14,6 +14,8 @@ from throng.ports.uplink import AppendDone, UplinkRecord
 class MemoryUplink:
     """`UplinkProducer` and `UplinkConsumer` over one deque; overflow policy: refuse with UNAVAILABLE."""
 
+    outlives_process = False
+
     def __init__(self, *, max_records: int = 100_000, max_body_bytes: int = 256 * 1024 * 1024) -> None:
         """Makes an empty log.
 
@@ -48,9 +50,9 @@ class MemoryUplink:
             self._changed.wait_for(lambda: self._stopped or not self._records, deadline_seconds)
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Takes records in order; waits for the first one at most so long."""
+        """Takes records in order; waits for the first one at most so long, for so long when it may take none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._records, timeout_seconds)
+            self._changed.wait_for(lambda: self._stopped or (self._records and max_records), timeout_seconds)
             if self._stopped:
                 return []
             taken: list[UplinkRecord] = []

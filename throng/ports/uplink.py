@@ -22,7 +22,8 @@ class UplinkProducer(Protocol):
     Idempotency: none; a record may come to stand twice, and its reader is idempotent.
     Concurrency: `append` from any one thread at a time; it never blocks and never waits for I/O.
     Errors: `append` raises nothing but reports by `done`: UNAVAILABLE with a retry time when the log is away or the bound of
-    records in flight is reached. An error does not mean that the record is not in the log.
+    records in flight is reached, TOO_LARGE when no log would take the record. An error does not mean that the record is not in
+    the log.
     Not promised: that `done` is called in order over different groups; a latency.
     """
 
@@ -52,12 +53,22 @@ class UplinkConsumer(Protocol):
     Durability: `commit` is remembered for as long as the log itself (`memory`: the life of the process).
     Idempotency: records may come again; committing an older offset changes nothing.
     Concurrency: all methods from one thread but `stop`, which may come from any.
-    Errors: UNAVAILABLE while the log is away; the caller polls again.
+    Errors: UNAVAILABLE while the log is away, from `poll`, which the caller repeats, and from `commit`: what is not noted comes
+    again, here or elsewhere.
     Not promised: that a partition stays here; `on_revoked` tells.
+
+    Attributes:
+        outlives_process: what was not polled stays in the log for the next reader, so a stop need not read it to its end.
     """
 
+    outlives_process: bool
+
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Waits for records, at most so long; an empty answer is normal."""
+        """Waits for records, at most so long; an empty answer is normal.
+
+        With `max_records` 0 nothing is read, but the caller still counts as alive: it must poll so while it has no room, or its
+        partitions go elsewhere.
+        """
         ...
 
     def commit(self, offsets: dict[int, int]) -> None:
@@ -65,7 +76,10 @@ class UplinkConsumer(Protocol):
         ...
 
     def set_on_revoked(self, callback: Callable[[Sequence[int]], None]) -> None:
-        """`callback(partitions)` runs inside `poll` before partitions go elsewhere; it finishes or hands over what is in hand."""
+        """`callback(partitions)` runs before partitions go elsewhere; it finishes or hands over what is in hand.
+
+        `poll` waits for it, about 15 s at most; it may run on another thread and may call `commit`.
+        """
         ...
 
     def lag(self) -> int:
@@ -74,4 +88,8 @@ class UplinkConsumer(Protocol):
 
     def stop(self) -> None:
         """Ends a waiting `poll` at once; later polls answer with nothing. Idempotent."""
+        ...
+
+    def close(self, deadline_seconds: float) -> None:
+        """Stops, and leaves what was not committed to other readers at once. From any thread; no call follows. Idempotent."""
         ...

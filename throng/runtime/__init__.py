@@ -11,4 +11,5 @@
 - `logs.py`        structured logs
 - `lifecycle.py`   ordered start and stop, signals
 - `secret_files.py` secrets from files
+- `kafka_settings.py` settings of Kafka for services that use it
 """
