@@ -85,10 +85,11 @@ class _Business:
     def __init__(self, settings: EdgeSettings, metrics: EdgeMetrics, producer: UplinkProducer | None) -> None:
         self._settings = settings
         self._metrics = metrics
+        self.security = settings.rpc_security()
         self._loop = asyncio.get_running_loop()
-        self._group_channel = rpc_aio.channel(settings.group_addresses)
-        self._unread_channel = rpc_aio.channel(settings.unread_addresses)
-        self._router_channel = rpc_aio.channel(settings.router_addresses)
+        self._group_channel = rpc_aio.channel(settings.group_addresses, self.security)
+        self._unread_channel = rpc_aio.channel(settings.unread_addresses, self.security)
+        self._router_channel = rpc_aio.channel(settings.router_addresses, self.security)
         self.own_producer: OwnProducer | None = None
         if producer is None:
             producer = self.own_producer = self._make_producer()
@@ -121,7 +122,7 @@ class _Business:
         return made
 
     def _open_uplink(self) -> grpc.aio.Channel:
-        return rpc_aio.channel(self._settings.group_addresses)
+        return rpc_aio.channel(self._settings.group_addresses, self.security)
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Begins to look whether group_svc answers."""
@@ -131,7 +132,7 @@ class _Business:
     async def serve(self, servicer: EdgeServicer) -> int:
         """Serves routers; returns the port."""
         self._servicer = servicer
-        self._server = rpc_aio.AioServer(self._metrics.rpc)
+        self._server = rpc_aio.AioServer(self._metrics.rpc, security=self.security)
         self._server.add(edge_pb2_grpc.add_EdgeServiceServicer_to_server, servicer, "throng.edge.v1.EdgeService")
         return await self._server.start(f"{self._settings.internal_host}:{self._settings.internal_port}")
 
@@ -287,7 +288,13 @@ class EdgeApp:
             public_url=settings.public_url or f"ws://{_reachable(self.http_address)}",
             weight=settings.weight,
         )
-        business.reporter = RouteReporter(settings.router_addresses, identity, load=self._load, on_applied=self._routes_applied)
+        business.reporter = RouteReporter(
+            settings.router_addresses,
+            identity,
+            load=self._load,
+            on_applied=self._routes_applied,
+            security=business.security,
+        )
         business.reporter.start()
         business.watch(self._upstream_changed)
         self._count(business, gate)

@@ -11,7 +11,8 @@ from pydantic_settings import NoDecode
 
 from throng.domain.ids import is_identifier
 from throng.runtime.kafka_settings import KafkaSettings
-from throng.runtime.settings import ServiceSettings, service_config
+from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.settings import service_config
 
 
 def _split(value: Any) -> Any:
@@ -22,7 +23,7 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several values, separated by commas."""
 
 
-class EdgeSettings(KafkaSettings, ServiceSettings):
+class EdgeSettings(KafkaSettings, RpcSettings):
     """What an operator may choose for an edge."""
 
     service: ClassVar[str] = "edge"

@@ -135,8 +135,11 @@ class GroupApp:
         self._uplink = _open_uplink(settings)
         self._producer = SharedProducer(self._uplink.producer)
         self._waiters = MemoryAnswerWaiters(incarnation=self._clock.now_ms())
-        self._publisher = GrpcPublisher(split_addresses(settings.router_addresses), self._clock, self._metrics)
-        self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics)
+        self._security = settings.rpc_security()
+        self._publisher = GrpcPublisher(
+            split_addresses(settings.router_addresses), self._clock, self._metrics, security=self._security
+        )
+        self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics, security=self._security)
         self._stopping = contextlib.ExitStack()
         self.grpc_address = ""
 
@@ -199,7 +202,7 @@ class GroupApp:
         settings = self._settings
         directory = Directory(stores.groups, path.members, self._publisher)
         submitter = Submitter(self._producer, self._waiters, self._clock, max_waiting=settings.grpc_threads // 2)
-        server = SyncServer(self._rpc_metrics, threads=settings.grpc_threads)
+        server = SyncServer(self._rpc_metrics, threads=settings.grpc_threads, security=self._security)
         server.add(
             group_pb2_grpc.add_GroupServiceServicer_to_server,
             GroupServicer(directory, path.history, self._clock),

@@ -10,10 +10,11 @@ from pydantic import Field, field_validator, model_validator
 from throng.domain.ids import is_identifier
 from throng.runtime.kafka_settings import KafkaConsumerSettings, KafkaSettings
 from throng.runtime.mysql_settings import MySQLSettings
+from throng.runtime.rpc_settings import RpcSettings
 from throng.runtime.settings import service_config
 
 
-class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings):
+class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, RpcSettings):
     """What one group_svc process is told at start."""
 
     service: ClassVar[str] = "group"

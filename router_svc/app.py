@@ -66,13 +66,14 @@ class RouterApp:
 
     async def _start(self) -> None:
         settings = self._settings
+        security = settings.rpc_security()
         self._routes = RedisRouteRegistry(
             settings.redis_url,
             ttl_seconds=settings.ttl_seconds,
             timeout_seconds=settings.redis_timeout_seconds,
             tick_seconds=settings.channel_tick_seconds,
         )
-        self._links = EdgeLinks(_link_policy(settings), self._clock, self._metrics)
+        self._links = EdgeLinks(_link_policy(settings), self._clock, self._metrics, security=security)
         self._directory = RouteDirectory(self._routes, self._links, self._clock, self._metrics, _directory_policy(settings))
         self._servicer = RouterServicer(
             self._routes,
@@ -86,7 +87,7 @@ class RouterApp:
         self._measuring = asyncio.create_task(self._measure(self._links), name="router-measure")
         if not await self._directory.wait_in_step(_IN_STEP_SECONDS):
             _log.warning("route_registry_away_at_start")
-        self._server = AioServer(self._rpc_metrics)
+        self._server = AioServer(self._rpc_metrics, security=security)
         self._server.add(add_RouterServiceServicer_to_server, self._servicer, "throng.router.v1.RouterService")
         port = await self._server.start(f"{settings.host}:{settings.port}")
         self.grpc_address = f"{settings.host}:{port}"

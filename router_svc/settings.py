@@ -6,10 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
-from throng.runtime.settings import ServiceSettings, service_config
+from throng.runtime.rpc_settings import RpcSettings
+from throng.runtime.settings import service_config
 
 
-class RouterSettings(ServiceSettings):
+class RouterSettings(RpcSettings):
     """All settings, each with its default."""
 
     service: ClassVar[str] = "router"
@@ -36,7 +37,7 @@ class RouterSettings(ServiceSettings):
     queue_events: int = Field(default=20_000, ge=10, description="Events that wait for one edge before blocks shrink to heads.")
     queue_bytes: int = Field(default=32 << 20, ge=4096, description="Bytes that wait for one edge before blocks shrink to heads.")
     batch_events: int = Field(default=500, ge=1, le=10_000, description="Events in one message to an edge.")
-    batch_bytes: int = Field(default=1 << 20, ge=4096, le=4 << 20, description="Bytes of events in one message to an edge.")
+    batch_bytes: int = Field(default=1 << 20, ge=4096, le=3 << 20, description="Bytes of events in one message to an edge.")
     window_bytes: int = Field(
         default=2 << 20, ge=4096, description="Bytes written to an edge and not taken over by it yet, before events wait here."
     )

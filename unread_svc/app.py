@@ -79,12 +79,13 @@ class UnreadApp:
             ThrongError: the store cannot be used, or the port is taken.
         """
         settings = self._settings
+        security = settings.rpc_security()
         self._store = open_store(settings, self._metrics.mysql)
         client: Any = redis_client.connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
         self._window = RedisUnreadWindow(client, lifetime_seconds=settings.window_lifetime_seconds)
-        self._channel = rpc_sync.channel(settings.group_addresses)
+        self._channel = rpc_sync.channel(settings.group_addresses, security)
         self._servicer = self._make_servicer(self._store, self._window, self._channel)
-        server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads)
+        server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads, security=security)
         server.add(unread_pb2_grpc.add_UnreadServiceServicer_to_server, self._servicer, SERVICE)
         self._server = server
         port = server.start(f"{settings.host}:{settings.port}")

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from throng.runtime.mysql_settings import MySQLSettings
+from throng.runtime.rpc_settings import RpcSettings
 from throng.runtime.settings import service_config
 
 
@@ -17,7 +18,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-class UnreadSettings(MySQLSettings):
+class UnreadSettings(MySQLSettings, RpcSettings):
     """Settings of one unread_svc process."""
 
     service: ClassVar[str] = "unread"

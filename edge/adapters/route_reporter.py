@@ -20,6 +20,7 @@ from edge.adapters.route_table import RouteTable
 from throng.api.router.v1 import router_pb2, router_pb2_grpc
 from throng.domain.ids import GroupId
 from throng.runtime import rpc_aio
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 _log = structlog.get_logger("throng.edge")
 
@@ -100,6 +101,7 @@ class RouteReporter:
         load: Callable[[], LoadSample],
         on_applied: Callable[[], None],
         pace: ReportPace | None = None,
+        security: RpcSecurity = PLAIN,
     ) -> None:
         """`on_applied` runs in the business loop whenever new routes have come to stand in the registry."""
         self._addresses = list(router_addresses)
@@ -107,6 +109,7 @@ class RouteReporter:
         self._load = load
         self._on_applied = on_applied
         self._pace = pace or ReportPace()
+        self._security = security
         self._table = RouteTable()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -160,7 +163,7 @@ class RouteReporter:
 
     async def _hold(self, address: str) -> bool:
         """Keeps one stream until it breaks; returns whether anything was applied on it."""
-        channel = rpc_aio.channel([address])
+        channel = rpc_aio.channel([address], self._security)
         call: Any = None
         reader: asyncio.Task[None] | None = None
         try:

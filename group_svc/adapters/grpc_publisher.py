@@ -18,6 +18,7 @@ from group_svc.ports import PublicationItem
 from throng.api.router.v1 import router_pb2, router_pb2_grpc
 from throng.ports.clock import Clock
 from throng.runtime import rpc_sync
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 _log = structlog.get_logger("group.publisher")
 _WINDOW_BATCHES = 32
@@ -46,8 +47,9 @@ class _Stream:
 class GrpcPublisher:
     """Keeps the stream up for ever; nothing is dialled before `start`. Order per group holds across streams."""
 
-    def __init__(self, addresses: Sequence[str], clock: Clock, metrics: GroupMetrics) -> None:
+    def __init__(self, addresses: Sequence[str], clock: Clock, metrics: GroupMetrics, *, security: RpcSecurity = PLAIN) -> None:
         self._addresses = list(addresses)
+        self._security = security
         self._metrics = metrics
         self._queue = PublishQueue(clock, metrics)
         self._changed = threading.Condition()
@@ -83,7 +85,7 @@ class GrpcPublisher:
         stream = _Stream(self._stream.left())
         with self._changed:
             self._stream = stream
-        channel = rpc_sync.channel([address])
+        channel = rpc_sync.channel([address], self._security)
         try:
             stream.call = router_pb2_grpc.RouterServiceStub(channel).Publish(self._requests(stream), wait_for_ready=False)
             for response in stream.call:

@@ -15,9 +15,13 @@ from group_svc.metrics import GroupMetrics
 from group_svc.ports import BlockPublication
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
 from throng.runtime import rpc_sync
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 _log = structlog.get_logger("group.observer")
 _MAX_BATCH = 1_000
+_MAX_ENTRIES = 10_000
+"""Messages and recalls in one batch, about 0.8 MB."""
+
 _WAIT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
@@ -28,8 +32,11 @@ class GrpcUnreadObserver:
     What was on its way when the stream broke is lost in the same manner.
     """
 
-    def __init__(self, addresses: Sequence[str], metrics: GroupMetrics, *, max_blocks: int = 10_000) -> None:
+    def __init__(
+        self, addresses: Sequence[str], metrics: GroupMetrics, *, max_blocks: int = 10_000, security: RpcSecurity = PLAIN
+    ) -> None:
         self._addresses = list(addresses)
+        self._security = security
         self._metrics = metrics
         self._changed = threading.Condition()
         self._blocks: collections.deque[BlockPublication] = collections.deque(maxlen=max_blocks)
@@ -55,7 +62,7 @@ class GrpcUnreadObserver:
     def _run(self) -> None:
         pause_seconds = _FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
-            channel = rpc_sync.channel(self._addresses)
+            channel = rpc_sync.channel(self._addresses, self._security)
             try:
                 with self._changed:
                     self._life += 1
@@ -82,9 +89,20 @@ class GrpcUnreadObserver:
                 self._changed.wait_for(lambda: self._blocks or self._life != life or self._stopping.is_set(), _WAIT_SECONDS)
                 if self._life != life or (self._stopping.is_set() and not self._blocks):
                     return
-                taken = [self._blocks.popleft() for _ in range(min(len(self._blocks), _MAX_BATCH))]
+                taken = self._take()
             if taken:
                 yield unread_pb2.ObserveRequest(observations=[to_observation(block) for block in taken])
+
+    def _take(self) -> list[BlockPublication]:
+        """The oldest blocks, as many as one message may hold."""
+        taken: list[BlockPublication] = []
+        entries = 0
+        while self._blocks and len(taken) < _MAX_BATCH:
+            entries += len(self._blocks[0].messages) + len(self._blocks[0].recalled)
+            if taken and entries > _MAX_ENTRIES:
+                break
+            taken.append(self._blocks.popleft())
+        return taken
 
     def stop(self, deadline_seconds: float) -> None:
         """Sends what waits, at most so long, and ends the stream. Idempotent."""

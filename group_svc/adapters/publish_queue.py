@@ -77,13 +77,15 @@ class PublishQueue:
                 self._changed.wait(timeout_seconds)
             batch: list[router_pb2.Publication] = []
             size_bytes = 0
-            while self._urgent and len(batch) < MAX_BATCH:
-                batch.append(self._urgent.popleft())
+            while self._urgent and len(batch) < MAX_BATCH and size_bytes < MAX_BATCH_BYTES:
+                publication = self._urgent.popleft()
+                size_bytes += len(publication.event)
+                batch.append(publication)
             while self._items and len(batch) < MAX_BATCH and size_bytes < MAX_BATCH_BYTES:
                 publication = self._items.popleft()
                 size_bytes += len(publication.event)
+                self._bytes -= len(publication.event)
                 batch.append(publication)
-            self._bytes -= size_bytes
             now_ms = self._clock.now_ms()
             while not self._items and self._heads and len(batch) < MAX_BATCH:
                 group_id = next(iter(self._heads))

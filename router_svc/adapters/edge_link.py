@@ -20,6 +20,7 @@ from router_svc.ports import EdgeInfo, Outgoing
 from throng.api.edge.v1 import edge_pb2, edge_pb2_grpc
 from throng.ports.clock import Clock
 from throng.runtime import rpc_aio
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 _log = structlog.get_logger("throng.router.link")
 
@@ -61,8 +62,11 @@ class _Batch:
 class EdgeLink:
     """Dials until it is closed; what is pushed goes out at once when the stream is idle, in batches when it is not."""
 
-    def __init__(self, info: EdgeInfo, policy: LinkPolicy, clock: Clock, metrics: RouterMetrics) -> None:
+    def __init__(
+        self, info: EdgeInfo, policy: LinkPolicy, clock: Clock, metrics: RouterMetrics, *, security: RpcSecurity = PLAIN
+    ) -> None:
         self.info = info
+        self._security = security
         self.queue = DeliveryQueue(max_events=policy.queue_events, max_bytes=policy.queue_bytes)
         self.failing = False
         """The last attempt to reach the edge failed."""
@@ -104,7 +108,7 @@ class EdgeLink:
         await end_tasks(self._task)
 
     async def _run(self) -> None:
-        channel = rpc_aio.channel([self.info.address])
+        channel = rpc_aio.channel([self.info.address], self._security)
         pause = self._policy.reconnect_seconds
         try:
             while True:

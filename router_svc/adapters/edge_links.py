@@ -9,13 +9,15 @@ from router_svc.metrics import RouterMetrics
 from router_svc.ports import EdgeInfo, Outgoing
 from throng.domain.ids import EdgeId
 from throng.ports.clock import Clock
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 
 class EdgeLinks:
     """See the port; make and use it inside the loop."""
 
-    def __init__(self, policy: LinkPolicy, clock: Clock, metrics: RouterMetrics) -> None:
+    def __init__(self, policy: LinkPolicy, clock: Clock, metrics: RouterMetrics, *, security: RpcSecurity = PLAIN) -> None:
         self._policy = policy
+        self._security = security
         self._clock = clock
         self._metrics = metrics
         self._links: dict[EdgeId, EdgeLink] = {}
@@ -29,7 +31,7 @@ class EdgeLinks:
         if same or self._closed:
             return
         self.drop(info.edge_id)
-        self._links[info.edge_id] = EdgeLink(info, self._policy, self._clock, self._metrics)
+        self._links[info.edge_id] = EdgeLink(info, self._policy, self._clock, self._metrics, security=self._security)
 
     def drop(self, edge_id: EdgeId) -> None:
         """See the port."""

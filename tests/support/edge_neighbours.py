@@ -19,7 +19,7 @@ from throng.api.group.v1 import message_pb2 as message_service_pb2
 from throng.api.router.v1 import router_pb2, router_pb2_grpc
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
 from throng.api.uplink.v1 import uplink_pb2, uplink_pb2_grpc
-from throng.runtime.rpc_sync import OPTIONS
+from throng.runtime.rpc_limits import OPTIONS
 
 DEADLINE_SECONDS = 10.0
 

@@ -29,6 +29,9 @@ from throng.ports.uplink import AppendDone
 
 MAX_RECORDS_IN_FLIGHT = 20_000
 _WINDOW_BATCHES = 8
+_BATCH_BYTES = 1 << 20
+"""Bodies in one batch; 1,000 of the largest would be 20 MB, which no server takes in one message."""
+
 _RECORD_PATIENCE_SECONDS = 10.0
 _WRITE_TIMEOUT_SECONDS = 3.0
 _RESPONSE_TIMEOUT_SECONDS = 5.0
@@ -193,9 +196,12 @@ class GrpcUplinkProducer:
 
     async def _send_batch(self, call: Any) -> None:
         records: list[_Record] = []
+        size_bytes = 0
         for source in (self._again, self._waiting):
-            while source and len(records) < CHANGES_MAX:
-                records.append(source.popleft())
+            while source and len(records) < CHANGES_MAX and size_bytes < _BATCH_BYTES:
+                record = source.popleft()
+                size_bytes += len(record.submission.body)
+                records.append(record)
         self._last_batch_id += 1
         self._sent.append(_Batch(self._last_batch_id, records, time.monotonic()))
         request = uplink_pb2.AppendRequest(

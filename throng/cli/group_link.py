@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -12,13 +12,18 @@ from prometheus_client import CollectorRegistry
 from throng.cli.data_folder import DataFolder
 from throng.cli.refusal import Failure, Refusal
 from throng.runtime import logs, rpc_sync
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 from throng.runtime.rpc_status import from_rpc_error
 from throng.runtime.settings import load
 
 
 @contextlib.contextmanager
-def group_channel(data_dir: pathlib.Path, address: str | None) -> Iterator[grpc.Channel]:
+def group_channel(
+    data_dir: pathlib.Path, address: str | None, read_security: Callable[[], RpcSecurity] = RpcSecurity
+) -> Iterator[grpc.Channel]:
     """Gives a channel to the group service at `address`, else to the one on `data_dir`, started for the moment if need be.
+
+    `read_security` says how a service that runs is spoken to.
 
     Raises:
         Refusal: there is no such folder. ThrongError: whatever the calls inside raise.
@@ -26,7 +31,7 @@ def group_channel(data_dir: pathlib.Path, address: str | None) -> Iterator[grpc.
     folder = DataFolder(data_dir)
     running = folder.read_running() if address is None else None
     if address is not None or running is not None:
-        with _dialled(address or (running.group if running else "")) as channel:
+        with _dialled(address or (running.group if running else ""), read_security()) as channel:
             yield channel
         return
     if not folder.path.is_dir():
@@ -36,12 +41,13 @@ def group_channel(data_dir: pathlib.Path, address: str | None) -> Iterator[grpc.
 
 
 @contextlib.contextmanager
-def _dialled(address: str) -> Iterator[grpc.Channel]:
-    with rpc_sync.channel([address]) as channel:
+def _dialled(address: str, security: RpcSecurity = PLAIN) -> Iterator[grpc.Channel]:
+    with rpc_sync.channel([address], security) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=5)
         except grpc.FutureTimeoutError as error:
-            raise Failure(f"The group service at {address} does not answer.") from error
+            doubt = ", or it does not take these certificates" if security.tls else ", or it wants TLS (--rpc-ca-file)"
+            raise Failure(f"The group service at {address} does not answer{doubt}.") from error
         try:
             yield channel
         except grpc.RpcError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import pathlib
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -19,6 +21,7 @@ from throng.api.group.v1 import message_pb2 as group_message_pb2
 from throng.cli import serve
 from throng.cli.group_link import group_channel
 from throng.cli.refusal import refusals
+from throng.runtime.rpc_security import RpcSecurity, load_security
 
 _SECONDS = 20.0
 _ROLES = {
@@ -29,22 +32,64 @@ _ROLES = {
 _ROLE_NAMES = {number: name for name, number in _ROLES.items()}
 
 
+_RPC_FILES = {
+    "rpc_token_file": "File with the shared token of the services.",
+    "rpc_key_file": "Private key (PEM) of --rpc-cert-file.",
+    "rpc_cert_file": "Certificate (PEM) to show to the group service.",
+    "rpc_ca_file": "CA certificates (PEM) for the group service's certificate; with it TLS is used.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Which group service is spoken to, and how."""
+
+    data_dir: pathlib.Path
+    address: str | None
+    files: dict[str, pathlib.Path | None]
+    server_name: str
+
+    def security(self) -> RpcSecurity:
+        files = {name.removeprefix("rpc_"): path for name, path in self.files.items()}
+        return load_security(**files, server_name=self.server_name)
+
+
 def _where(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = click.option(
+    """Decorates a command with the options that say which group service it speaks to; it gets `where`."""
+
+    @functools.wraps(command)
+    def with_where(*arguments: Any, data_dir: pathlib.Path, address: str | None, rpc_server_name: str, **more: Any) -> Any:
+        files = {name: more.pop(name) for name in _RPC_FILES}
+        return command(*arguments, where=_Where(data_dir, address, files, rpc_server_name), **more)
+
+    wrapped: Callable[..., Any] = with_where
+    name_help = "Name that the group service's certificate must hold.  [default: the host of its address]"
+    wrapped = click.option(
+        "--rpc-server-name", default="", envvar="THRONG_GROUP_RPC_SERVER_NAME", show_envvar=True, help=name_help
+    )(wrapped)
+    for name, text in _RPC_FILES.items():
+        wrapped = click.option(
+            f"--{name.replace('_', '-')}",
+            type=click.Path(path_type=pathlib.Path, dir_okay=False),
+            envvar=f"THRONG_GROUP_{name.upper()}",
+            show_envvar=True,
+            help=text,
+        )(wrapped)
+    wrapped = click.option(
         "--address", metavar="HOST:PORT", help="gRPC address of a group service; instead of the one on the data folder."
-    )(command)
+    )(wrapped)
     return click.option(
         "--data-dir",
         type=click.Path(path_type=pathlib.Path),
         default="data",
         show_default=True,
         help="Data folder of `throng up`. It need not be running.",
-    )(command)
+    )(wrapped)
 
 
 @contextlib.contextmanager
-def _channel(data_dir: pathlib.Path, address: str | None) -> Iterator[grpc.Channel]:
-    with refusals(), group_channel(data_dir, address) as channel:
+def _channel(where: _Where) -> Iterator[grpc.Channel]:
+    with refusals(), group_channel(where.data_dir, where.address, where.security) as channel:
         yield channel
 
 
@@ -78,9 +123,7 @@ def group(context: click.Context, **keywords: Any) -> None:
 @click.option("--block-max-messages", type=int, help="Push a block at this many messages; 0: no waiting.  [default: 10]")
 @click.option("--block-interval-ms", type=int, help="Push a block when it is this old; 0: no waiting.  [default: 1000]")
 @_where
-def create(
-    group_id: str, name: str, owner: str, *, is_open: bool, data_dir: pathlib.Path, address: str | None, **limits: Any
-) -> None:
+def create(group_id: str, name: str, owner: str, *, is_open: bool, where: _Where, **limits: Any) -> None:
     """Create a group."""
     given = {field: value for field, value in limits.items() if value is not None}
     negative = next((field for field, value in given.items() if value < 0), None)
@@ -88,7 +131,7 @@ def create(
         raise click.BadParameter("must not be negative", param_hint=f"--{negative.replace('_', '-')}")
     settings = common_group_pb2.GroupSettings(open=is_open, **given)
     request = group_pb2.CreateGroupRequest(group_id=group_id, name=name, owner_id=owner, settings=settings)
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         response = group_pb2_grpc.GroupServiceStub(channel).CreateGroup(request, timeout=_SECONDS)
     _print_group(response.group)
 
@@ -96,9 +139,9 @@ def create(
 @group.command()
 @click.argument("group_id")
 @_where
-def show(group_id: str, data_dir: pathlib.Path, address: str | None) -> None:
+def show(group_id: str, where: _Where) -> None:
     """Show a group."""
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         response = group_pb2_grpc.GroupServiceStub(channel).GetGroup(group_pb2.GetGroupRequest(group_id=group_id), timeout=_SECONDS)
     _print_group(response.group)
 
@@ -108,10 +151,10 @@ def show(group_id: str, data_dir: pathlib.Path, address: str | None) -> None:
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="How many at the most.")
 @click.option("--after", default="", help="Only users after this one.")
 @_where
-def members(group_id: str, limit: int, after: str, data_dir: pathlib.Path, address: str | None) -> None:
+def members(group_id: str, limit: int, after: str, where: _Where) -> None:
     """List members, by user."""
     left, more = limit, True
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         stub = group_pb2_grpc.GroupServiceStub(channel)
         while left > 0 and more:
             request = group_pb2.ListMembersRequest(group_id=group_id, after_user_id=after, limit=min(left, 1000))
@@ -129,9 +172,9 @@ def members(group_id: str, limit: int, after: str, data_dir: pathlib.Path, addre
 @click.argument("users", nargs=-1, required=True)
 @click.option("--role", type=click.Choice(list(_ROLES)), default="member", show_default=True)
 @_where
-def add(group_id: str, users: tuple[str, ...], role: str, data_dir: pathlib.Path, address: str | None) -> None:
+def add(group_id: str, users: tuple[str, ...], role: str, where: _Where) -> None:
     """Add users to a group. Those who are members already are left as they are."""
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         stub = group_pb2_grpc.GroupServiceStub(channel)
         added, count = 0, 0
         for start in range(0, len(users), 1000):
@@ -145,9 +188,9 @@ def add(group_id: str, users: tuple[str, ...], role: str, data_dir: pathlib.Path
 @click.argument("group_id")
 @click.argument("users", nargs=-1, required=True)
 @_where
-def remove(group_id: str, users: tuple[str, ...], data_dir: pathlib.Path, address: str | None) -> None:
+def remove(group_id: str, users: tuple[str, ...], where: _Where) -> None:
     """Remove users from a group. Their pages lose it at once."""
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         stub = group_pb2_grpc.GroupServiceStub(channel)
         removed, count = 0, 0
         for start in range(0, len(users), 1000):
@@ -165,7 +208,7 @@ def remove(group_id: str, users: tuple[str, ...], data_dir: pathlib.Path, addres
     "--id", "client_msg_id", help="UUID of the message, to repeat a call that may have gone through.  [default: a new one]"
 )
 @_where
-def send(group_id: str, text: str, user: str, client_msg_id: str | None, data_dir: pathlib.Path, address: str | None) -> None:
+def send(group_id: str, text: str, user: str, client_msg_id: str | None, where: _Where) -> None:
     """Send TEXT to a group and wait until it is durable."""
     request = group_message_pb2.SendMessageRequest(
         group_id=group_id,
@@ -173,7 +216,7 @@ def send(group_id: str, text: str, user: str, client_msg_id: str | None, data_di
         client_msg_id=client_msg_id or str(uuid.uuid4()),
         body=message_pb2.Message(text=message_pb2.Text(text=text)),
     )
-    with _channel(data_dir, address) as channel:
+    with _channel(where) as channel:
         response = message_pb2_grpc.MessageServiceStub(channel).SendMessage(request, timeout=_SECONDS)
     click.echo(f"{group_id} {response.position.seq}")
 

@@ -1,6 +1,11 @@
 """What every process needs around its service: settings, gRPC, logs, metrics, threads, start and stop.
 
 - `settings.py`    settings from flags, environment and a file; one sentence for what is wrong
+- `rpc_settings.py` the settings `rpc_…` of every service
+- `rpc_security.py` certificates and tokens between services, read and checked
+- `rpc_tokens.py`  tokens on calls, sent and checked
+- `rpc_limits.py`  bounds of connections, messages and calls
+- `secret_files.py` secrets from files
 - `rpc_status.py`  ThrongError to gRPC status with machine-readable details, and back
 - `rpc_metrics.py` gRPC requests by method and code
 - `mysql_settings.py` settings of services that can keep their tables in MySQL
@@ -10,6 +15,5 @@
 - `aio_thread.py`  one asyncio loop in a thread of its own
 - `logs.py`        structured logs
 - `lifecycle.py`   ordered start and stop, signals
-- `secret_files.py` secrets from files
 - `kafka_settings.py` settings of Kafka for services that use it
 """

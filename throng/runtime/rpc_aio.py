@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
@@ -17,9 +17,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_limits import CLIENT_OPTIONS, MAX_AIO_CALLS, MAX_CALL_SECONDS, SERVER_OPTIONS
 from throng.runtime.rpc_metrics import RpcMetrics
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 from throng.runtime.rpc_status import status_code, trailing_metadata
-from throng.runtime.rpc_sync import OPTIONS, client_options, target
+from throng.runtime.rpc_sync import target
+from throng.runtime.rpc_tokens import AioTokenChannel, TokenCheck
 
 _log = structlog.get_logger("throng.rpc")
 
@@ -27,14 +30,19 @@ _log = structlog.get_logger("throng.rpc")
 class _Interceptor(grpc.aio.ServerInterceptor):
     """The counterpart of the interceptor in `rpc_sync.py`."""
 
-    def __init__(self, metrics: RpcMetrics) -> None:
+    def __init__(self, metrics: RpcMetrics, check: TokenCheck) -> None:
         self._metrics = metrics
+        self._check = check
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
-        if handler is None or details.method.startswith("/grpc."):
+        if handler is None:
             return handler
         method = details.method.rsplit(".", 1)[-1]
+        if not self._check.allows(details):
+            return self._refusal(method)
+        if details.method.startswith("/grpc."):
+            return handler
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
@@ -45,12 +53,22 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             wrapped = self._unary(method, behaviour, timed=not handler.request_streaming)
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
+    def _refusal(self, method: str) -> Any:
+        """A handler that reads nothing of the call and ends it; it fits methods of every kind."""
+
+        async def call(_requests: Any, context: Any) -> None:
+            error = self._check.refused(method, context.peer())
+            self._metrics.ended(method, status_code(error).name, None)
+            await _abort(method, error, context)
+
+        return grpc.stream_stream_rpc_method_handler(call)
+
     def _unary(self, method: str, behaviour: Callable[[Any, Any], Any], *, timed: bool) -> Any:
         async def call(request: Any, context: Any) -> Any:
             started = time.monotonic()
             code = "OK"
             try:
-                return await behaviour(request, context)
+                return await _within(MAX_CALL_SECONDS if timed else None, behaviour(request, context))
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
@@ -80,6 +98,21 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         return call
 
 
+async def _within(seconds: float | None, call: Awaitable[Any]) -> Any:
+    """Awaits a handler, at most so long; a TimeoutError of its own stays what it is.
+
+    Raises:
+        ThrongError: DEADLINE_EXCEEDED.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await call
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ThrongError(ErrorCode.DEADLINE_EXCEEDED, f"the call took longer than {seconds:g} s") from error
+
+
 def _as_throng_error(method: str, error: Exception) -> ThrongError:
     if isinstance(error, ThrongError):
         return error
@@ -97,8 +130,13 @@ async def _abort(method: str, error: Exception, context: Any) -> str:
 class AioServer:
     """A gRPC server with health, reflection, error mapping and metrics; make and use it inside the loop."""
 
-    def __init__(self, metrics: RpcMetrics) -> None:
-        self.server = grpc.aio.server(interceptors=(_Interceptor(metrics),), options=OPTIONS)
+    def __init__(self, metrics: RpcMetrics, *, security: RpcSecurity = PLAIN) -> None:
+        self._security = security
+        self.server = grpc.aio.server(
+            interceptors=(_Interceptor(metrics, TokenCheck(security.tokens)),),
+            options=SERVER_OPTIONS,
+            maximum_concurrent_rpcs=MAX_AIO_CALLS,
+        )
         self._health = health.aio.HealthServicer()
         self._names: list[str] = []
 
@@ -115,13 +153,10 @@ class AioServer:
         """
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
-        try:
-            port = self.server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
+        port = self._security.listen(self.server, address)
         await self.server.start()
         await self.set_serving(serving=True)
-        return int(port)
+        return port
 
     async def set_serving(self, *, serving: bool) -> None:
         """Sets the health of all services and of the server as a whole."""
@@ -135,6 +170,15 @@ class AioServer:
         await self.server.stop(grace_seconds)
 
 
-def channel(addresses: Sequence[str]) -> grpc.aio.Channel:
-    """Makes a channel over one or several host:port, with round robin; nothing is dialled yet."""
-    return grpc.aio.insecure_channel(target(addresses), options=client_options())
+def channel(addresses: Sequence[str], security: RpcSecurity = PLAIN) -> grpc.aio.Channel:
+    """Makes a channel over one or several host:port, with round robin; nothing is dialled yet.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT, see `RpcSecurity.channel_options`.
+    """
+    if security.tls:
+        options = [*CLIENT_OPTIONS, *security.channel_options(addresses)]
+        opened = grpc.aio.secure_channel(target(addresses), security.channel_credentials(), options=options)
+    else:
+        opened = grpc.aio.insecure_channel(target(addresses), options=CLIENT_OPTIONS)
+    return AioTokenChannel(opened, security.tokens[0]) if security.tokens else opened

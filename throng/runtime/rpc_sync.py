@@ -13,39 +13,32 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_limits import CLIENT_OPTIONS, MAX_WAITING_CALLS, SERVER_OPTIONS
 from throng.runtime.rpc_metrics import RpcMetrics
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 from throng.runtime.rpc_status import status_code, trailing_metadata
-
-OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", 8 << 20),
-    ("grpc.max_send_message_length", 8 << 20),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.so_reuseport", 0),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
-"""One set for both ends: the client's keepalive stays above the server's minimum ping interval (else GOAWAY)."""
+from throng.runtime.rpc_tokens import TokenChannel, TokenCheck
 
 _log = structlog.get_logger("throng.rpc")
 
 
 class _Interceptor(grpc.ServerInterceptor):
-    """Counts calls, and turns a ThrongError into its status and anything else into INTERNAL without a trace to the caller."""
+    """Checks tokens, counts calls, and turns a ThrongError into its status and anything else into INTERNAL without a trace to the
+    caller."""
 
-    def __init__(self, metrics: RpcMetrics) -> None:
+    def __init__(self, metrics: RpcMetrics, check: TokenCheck) -> None:
         self._metrics = metrics
+        self._check = check
 
     def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = continuation(details)
-        if handler is None or details.method.startswith("/grpc."):
+        if handler is None:
             return handler
         method = details.method.rsplit(".", 1)[-1]
+        if not self._check.allows(details):
+            return self._refusal(method)
+        if details.method.startswith("/grpc."):
+            return handler
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
@@ -56,10 +49,24 @@ class _Interceptor(grpc.ServerInterceptor):
             wrapped = self._unary(method, behaviour, timed=not handler.request_streaming)
         return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
+    def _refusal(self, method: str) -> Any:
+        """A handler that reads nothing of the call and ends it; it fits methods of every kind."""
+
+        def call(_requests: Any, context: Any) -> Iterator[Any]:
+            code = _abort(method, self._check.refused(method, context.peer()), context)
+            self._metrics.ended(method, code, None)
+            context.abort(context.code(), context.details())
+            yield
+
+        return grpc.stream_stream_rpc_method_handler(call)
+
     def _unary(self, method: str, behaviour: Callable[[Any, Any], Any], *, timed: bool) -> Callable[[Any, Any], Any]:
         def call(request: Any, context: Any) -> Any:
             started = time.monotonic()
             code = "OK"
+            if not context.is_active():  # its caller gave up while it waited for a thread
+                self._metrics.ended(method, "CANCELLED", None)
+                context.abort(grpc.StatusCode.CANCELLED, "the caller gave up")
             try:
                 return behaviour(request, context)
             except Exception as error:
@@ -105,9 +112,16 @@ def _abort(method: str, error: Exception, context: Any) -> str:
 class SyncServer:
     """A gRPC server with health, reflection, error mapping and metrics."""
 
-    def __init__(self, metrics: RpcMetrics, *, threads: int) -> None:
+    def __init__(self, metrics: RpcMetrics, *, threads: int, security: RpcSecurity = PLAIN) -> None:
+        """`threads` work at a time; `rpc_limits.MAX_WAITING_CALLS` more wait, further ones are refused."""
+        self._security = security
         self._pool = futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc")
-        self.server = grpc.server(self._pool, interceptors=[_Interceptor(metrics)], options=OPTIONS)
+        self.server = grpc.server(
+            self._pool,
+            interceptors=[_Interceptor(metrics, TokenCheck(security.tokens))],
+            options=SERVER_OPTIONS,
+            maximum_concurrent_rpcs=threads + MAX_WAITING_CALLS,
+        )
         self._health = health.HealthServicer()
         self._names: list[str] = []
 
@@ -124,13 +138,10 @@ class SyncServer:
         """
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         reflection.enable_server_reflection([*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self.server)
-        try:
-            port = self.server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
+        port = self._security.listen(self.server, address)
         self.server.start()
         self.set_serving(serving=True)
-        return int(port)
+        return port
 
     def set_serving(self, *, serving: bool) -> None:
         """Sets the health of all services and of the server as a whole."""
@@ -145,9 +156,18 @@ class SyncServer:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def channel(addresses: Sequence[str]) -> grpc.Channel:
-    """Makes a channel over one or several host:port, with round robin; nothing is dialled yet."""
-    return grpc.insecure_channel(target(addresses), options=client_options())
+def channel(addresses: Sequence[str], security: RpcSecurity = PLAIN) -> grpc.Channel:
+    """Makes a channel over one or several host:port, with round robin; nothing is dialled yet.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT, see `RpcSecurity.channel_options`.
+    """
+    if security.tls:
+        options = [*CLIENT_OPTIONS, *security.channel_options(addresses)]
+        opened = grpc.secure_channel(target(addresses), security.channel_credentials(), options=options)
+    else:
+        opened = grpc.insecure_channel(target(addresses), options=CLIENT_OPTIONS)
+    return TokenChannel(opened, security.tokens[0]) if security.tokens else opened
 
 
 def target(addresses: Sequence[str]) -> str:
@@ -157,8 +177,3 @@ def target(addresses: Sequence[str]) -> str:
     if all(address.rsplit(":", 1)[0].replace(".", "").isdigit() for address in addresses):
         return "ipv4:" + ",".join(addresses)
     return "dns:///" + addresses[0]
-
-
-def client_options() -> list[tuple[str, Any]]:
-    """Options for channels of either colour."""
-    return [*OPTIONS, ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}'), ("grpc.enable_retries", 0)]
