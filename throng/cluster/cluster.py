@@ -28,7 +28,7 @@ _log = structlog.get_logger("throng.cluster")
 _TEND_SECONDS = 0.1
 _STOP_SECONDS = 15.0
 _MIGRATE_SECONDS = 120.0
-_OWN = ("kafka", "mariadb", "redis", "logs", "cluster.json")
+_OWN = ("kafka", "mariadb", "redis", "logs", "tls", "cluster.json")
 
 
 class Cluster:

@@ -40,8 +40,9 @@ _COUNT = click.IntRange(1, 16)
 )
 @click.option("--fresh/--keep", default=False, help="Begin without what an earlier cluster left in the folder.  [default: keep]")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start processes again that die.")
+@click.option("--tls", is_flag=True, help="Certificates and a shared token between the services.")
 @click.option("--install", is_flag=True, help="Install servers that are missing (apt-get, Maven) first.")
-def cluster(*, data_dir: pathlib.Path, fresh: bool, restart: bool, install: bool, **numbers: int | str) -> None:
+def cluster(*, data_dir: pathlib.Path, fresh: bool, restart: bool, tls: bool, install: bool, **numbers: int | str) -> None:
     """Start real Kafka, MariaDB and Redis and several of each service on this machine.
 
     Everything ends with this command, also when it is killed. Anyone who can reach the page may log in with any name: this is for
@@ -50,7 +51,7 @@ def cluster(*, data_dir: pathlib.Path, fresh: bool, restart: bool, install: bool
     logs.configure(level="WARNING")
     if install and not install_servers():
         raise Failure("Not all servers could be installed.")
-    plan = ClusterPlan(**numbers, restart_dead=restart)  # type: ignore[arg-type]
+    plan = ClusterPlan(**numbers, restart_dead=restart, tls=tls)  # type: ignore[arg-type]
     if plan.port + plan.edges > 65_535:
         raise Refusal(f"--port {plan.port} leaves no room for {plan.edges} edges.")
     everything = Cluster(data_dir, plan, say=lambda text: click.echo(text, err=True))

@@ -9,7 +9,10 @@ from throng.cluster.backends import Backends
 from throng.cluster.links import Links
 from throng.cluster.plan import SERVICES, ClusterPlan
 from throng.cluster.service_process import Addresses
+from throng.testing.certificates import make_rpc_files
 from throng.testing.servers import free_port
+
+_PARTITIONS = 16
 
 
 @dataclass(slots=True)
@@ -27,9 +30,10 @@ def lay_out(plan: ClusterPlan, folder: pathlib.Path, key_file: pathlib.Path, lin
         for number, name in enumerate(plan.names(kind)):
             layout.addresses[name] = _addresses(plan, kind, number, name, links)
     make = _Flags(plan, folder, key_file, links, backends, layout.addresses)
+    secured = make_rpc_files(folder / "tls", SERVICES) if plan.tls else {}
     for kind in SERVICES:
         for name in plan.names(kind):
-            layout.flags[name] = make.of(kind, name) | dict(plan.flags.get(kind, {}))
+            layout.flags[name] = make.of(kind, name) | secured.get(kind, {}) | dict(plan.flags.get(kind, {}))
     return layout
 
 
@@ -76,7 +80,8 @@ class _Flags:
     def _uplink(self, name: str) -> dict[str, str]:
         if self._plan.uplink != "kafka":
             return {"uplink": "grpc"} if name.startswith("edge") else {}
-        return {"uplink": "kafka", "kafka_servers": self._backends.kafka_servers(name)}
+        one_broker = {"kafka_replication_factor": "1", "kafka_min_insync_replicas": "1", "kafka_partitions": str(_PARTITIONS)}
+        return {"uplink": "kafka", "kafka_servers": self._backends.kafka_servers(name), **one_broker}
 
     def _store(self, name: str) -> dict[str, str]:
         if self._plan.store != "mysql":

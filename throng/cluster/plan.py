@@ -43,6 +43,7 @@ class ClusterPlan:
         default_group: open group that exists from the start; empty: none.
         proxied: links (`LINKS`) that lead through a `FaultProxy`, one for each pair of processes.
         restart_dead: a process that dies is started again, after 0.5 s at first, later after up to 10 s.
+        tls: certificates and a shared token between the services.
         flags: further settings by kind of service, such as {"edge": {"min_send_interval_ms": "0"}}.
         backend_options: further options of servers: settings of Kafka, options of MariaDB as {"--name": "value"}.
         uplink, store: `grpc` and `sqlite` take no Kafka and no MariaDB, for one group service and one unread service only.
@@ -58,6 +59,7 @@ class ClusterPlan:
     default_group: str = "lobby"
     proxied: frozenset[str] = frozenset()
     restart_dead: bool = True
+    tls: bool = False
     flags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backend_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     uplink: Literal["kafka", "grpc"] = "kafka"
