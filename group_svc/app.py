@@ -30,10 +30,10 @@ from group_svc.servicer import GroupServicer
 from group_svc.settings import GroupServiceSettings, split_addresses
 from group_svc.uplink_servicer import UplinkServicer
 from group_svc.write_path import WritePath, WritePathPorts
-from throng.adapters import redis_client
 from throng.adapters.memory_uplink import MemoryUplink
 from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.mysql_migrations import check_schema
+from throng.adapters.redis_client import RedisThreads
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.adapters.system_clock import SystemClock
 from throng.api.group.v1 import group_pb2_grpc, message_pb2_grpc
@@ -161,14 +161,14 @@ class GroupApp:
         stores = self._open_stores(settings)
         self._stopping.callback(stores.close)
         self._make_default_group(stores.groups)
-        client = redis_client.connect(settings.redis_url)
-        self._stopping.callback(client.close)
+        redis = RedisThreads(settings.redis_access(), on_error=self._metrics.redis.failed)
+        self._stopping.callback(redis.close)
         safety = WordListSafety(()) if settings.word_list_file is None else WordListSafety.from_file(settings.word_list_file)
         ports = WritePathPorts(
             consumer=self._uplink.consumer,
             messages=stores.messages,
             groups=stores.groups,
-            recent=RedisRecentMessages(client),
+            recent=RedisRecentMessages(redis),
             publisher=self._publisher,
             observer=self._observer,
             waiters=self._waiters,

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from throng.domain.errors import ErrorCode
 from throng.runtime.mysql_metrics import MySQLMetrics
+from throng.runtime.redis_metrics import RedisMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 200, 300, 400, 500)
@@ -71,6 +72,7 @@ class GroupMetrics:
             registry=registry,
         )
         self.mysql = MySQLMetrics("group", registry)
+        self.redis = RedisMetrics("group", registry)
         self._make_outward(registry)
 
     def _make_outward(self, registry: CollectorRegistry) -> None:

@@ -185,18 +185,34 @@ class MembershipStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RecentPut:
+    """What one `RecentMessages.put` is given: consecutive messages, rising by seq, and the recalled seqs."""
+
+    group_id: GroupId
+    epoch: int
+    messages: Sequence[StoredMessage]
+    recalled: Sequence[int] = ()
+
+
 class RecentMessages(Protocol):
     """Purpose: the newest messages and the head of each group, in memory; a cache of `MessageStore`.
 
     Ordering: by seq. Durability: none; may be emptied at any moment, and is then filled again by its callers.
     Idempotency: putting a message again changes nothing. Concurrency: any thread.
     Errors: ThrongError UNAVAILABLE; callers then go to the store, nothing else breaks.
-    Bound: the newest `limits.RECENT_MESSAGES` of a group. Not promised: that a message that was put is found.
+    Bound: the newest `limits.RECENT_MESSAGES` of a group, and a number of bytes that the adapter names (the newest message is kept
+    whatever its size). Not promised: that a message that was put is found.
     """
 
     def put(self, group_id: GroupId, epoch: int, messages: Sequence[StoredMessage], recalled: Sequence[int]) -> None:
         """Adds consecutive messages, raises the head to the last one, drops the body of recalled seqs and the oldest beyond
         the bound. Messages of another epoch replace everything; a gap before the first one drops what lay below it."""
+        ...
+
+    def put_many(self, puts: Sequence[RecentPut]) -> list[ThrongError | None]:
+        """`put` for each, in order, at the cost of about one. Raises nothing: an outcome per put, since a part of the cache may be
+        away; None: done."""
         ...
 
     def read_after(self, group_id: GroupId, *, after_seq: int, up_to_seq: int, limit: int) -> Page | None:
@@ -208,7 +224,7 @@ class RecentMessages(Protocol):
         ...
 
     def get_heads(self, group_ids: Sequence[GroupId]) -> list[Position | None]:
-        """Head per group, in order; None: not known here."""
+        """Head per group, in order; None: not known here, or its part of the cache is away while others answer."""
         ...
 
     def put_heads(self, heads: Sequence[tuple[GroupId, Position]]) -> None:

@@ -10,11 +10,12 @@ from pydantic import Field, field_validator, model_validator
 from throng.domain.ids import is_identifier
 from throng.runtime.kafka_settings import KafkaConsumerSettings, KafkaSettings
 from throng.runtime.mysql_settings import MySQLSettings
+from throng.runtime.redis_settings import RedisSettings
 from throng.runtime.rpc_settings import RpcSettings
 from throng.runtime.settings import service_config
 
 
-class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, RpcSettings):
+class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, RedisSettings, RpcSettings):
     """What one group_svc process is told at start."""
 
     service: ClassVar[str] = "group"
@@ -23,9 +24,6 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
     host: str = Field("127.0.0.1", min_length=1, description="Address on which the gRPC server listens.")
     port: int = Field(7001, ge=0, le=65_535, description="Port of the gRPC server; 0: any free one.")
     data_dir: pathlib.Path = Field(pathlib.Path("data"), description="Folder of the SQLite file with groups and messages.")
-    redis_url: str = Field(
-        "embedded://throng", description="Redis for recent messages: redis://host:port/db, or embedded://NAME inside this process."
-    )
     router_addresses: str = Field("127.0.0.1:7002", description="host:port of router_svc replicas, separated by commas.")
     unread_addresses: str = Field("127.0.0.1:7003", description="host:port of unread_svc replicas, separated by commas.")
     uplink: Literal["memory", "kafka"] = Field(
@@ -66,13 +64,6 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
             host, _, port = address.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65_536:
                 raise ValueError(f"{address} is not host:port")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_redis(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "embedded://")):
-            raise ValueError("it must begin with redis://, rediss:// or embedded://")
         return value
 
     @model_validator(mode="after")

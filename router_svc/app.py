@@ -68,10 +68,10 @@ class RouterApp:
         settings = self._settings
         security = settings.rpc_security()
         self._routes = RedisRouteRegistry(
-            settings.redis_url,
+            settings.redis_access(),
             ttl_seconds=settings.ttl_seconds,
-            timeout_seconds=settings.redis_timeout_seconds,
             tick_seconds=settings.channel_tick_seconds,
+            on_error=self._metrics.redis.failed,
         )
         self._links = EdgeLinks(_link_policy(settings), self._clock, self._metrics, security=security)
         self._directory = RouteDirectory(self._routes, self._links, self._clock, self._metrics, _directory_policy(settings))

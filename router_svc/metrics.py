@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from router_svc.core.delivery_queue import Push
+from throng.runtime.redis_metrics import RedisMetrics
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -47,6 +48,7 @@ class RouterMetrics:
         self.lookup_waits = counter("route_lookup_waits_total", "Look-ups that waited for one already under way (single flight).")
         self.channel_breaks = counter("change_channel_breaks_total", "Times that the change channel of the registry broke.")
         self.registry_errors = counter("registry_errors_total", "Calls of the registry (Redis) that failed.")
+        self.redis = RedisMetrics("router", registry)
         self.swept_edges = counter("swept_edges_total", "Edges of which the registry was cleaned.")
         edges_dropped = counter("edges_dropped_total", "Edges that are no longer alive, by reason.", ("reason",))
         self.edges_dropped = {reason: edges_dropped.labels(reason) for reason in ("expired", "good_bye")}

@@ -6,11 +6,12 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from throng.runtime.redis_settings import RedisSettings
 from throng.runtime.rpc_settings import RpcSettings
 from throng.runtime.settings import service_config
 
 
-class RouterSettings(RpcSettings):
+class RouterSettings(RedisSettings, RpcSettings):
     """All settings, each with its default."""
 
     service: ClassVar[str] = "router"
@@ -18,12 +19,6 @@ class RouterSettings(RpcSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on for gRPC.")
     port: int = Field(default=7002, ge=0, le=65_535, description="Port to listen on for gRPC; 0: any free one.")
-    redis_url: str = Field(
-        default="embedded://throng",
-        pattern=r"^(redis|rediss|embedded)://",
-        description="Where the registry of routes is: redis://, rediss://, or embedded://NAME inside this process.",
-    )
-    redis_timeout_seconds: float = Field(default=1.0, gt=0, le=10, description="Deadline of every call of Redis.")
     heartbeat_seconds: float = Field(
         default=3.0, gt=0, le=60, description="Interval of the edges' heartbeats; three missed ones drop an edge."
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc
 from prometheus_client import CollectorRegistry
 
-from throng.adapters import redis_client
 from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.mysql_migrations import check_schema
+from throng.adapters.redis_client import RedisThreads
 from throng.adapters.system_clock import SystemClock
 from throng.api.unread.v1 import unread_pb2_grpc
 from throng.ports.clock import Clock
@@ -81,8 +79,8 @@ class UnreadApp:
         settings = self._settings
         security = settings.rpc_security()
         self._store = open_store(settings, self._metrics.mysql)
-        client: Any = redis_client.connect(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-        self._window = RedisUnreadWindow(client, lifetime_seconds=settings.window_lifetime_seconds)
+        redis = RedisThreads(settings.redis_access(), on_error=self._metrics.redis.failed)
+        self._window = RedisUnreadWindow(redis, lifetime_seconds=settings.window_lifetime_seconds)
         self._channel = rpc_sync.channel(settings.group_addresses, security)
         self._servicer = self._make_servicer(self._store, self._window, self._channel)
         server = rpc_sync.SyncServer(self._rpc_metrics, threads=settings.threads, security=security)

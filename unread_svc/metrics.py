@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from throng.runtime.mysql_metrics import MySQLMetrics
+from throng.runtime.redis_metrics import RedisMetrics
 from unread_svc.core.counting import Gap
 from unread_svc.ports import Observed
 
@@ -63,6 +64,7 @@ class UnreadMetrics:
         self._window_errors = Counter(
             "throng_unread_window_errors_total", "Calls to Redis that failed; group_svc was asked instead.", registry=registry
         )
+        self.redis = RedisMetrics("unread", registry)
         observations = Counter(
             "throng_unread_observations_total",
             "Observations of groups (hop 5b), by what became of them; lost: Redis was away; malformed: not applied.",

@@ -126,7 +126,8 @@ class UnreadWindow(Protocol):
         ...
 
     def read(self, wanted: Sequence[tuple[GroupId, int]]) -> list[WindowView | None]:
-        """Per (group, after_seq) the window above `after_seq`, in order; None: no window."""
+        """Per (group, after_seq) the window above `after_seq`, in order; None: no window, or its part of the cache is away while
+        others answer."""
         ...
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from throng.runtime.mysql_settings import MySQLSettings
+from throng.runtime.redis_settings import RedisSettings
 from throng.runtime.rpc_settings import RpcSettings
 from throng.runtime.settings import service_config
 
@@ -18,7 +19,7 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
-class UnreadSettings(MySQLSettings, RpcSettings):
+class UnreadSettings(MySQLSettings, RedisSettings, RpcSettings):
     """Settings of one unread_svc process."""
 
     service: ClassVar[str] = "unread"
@@ -28,11 +29,6 @@ class UnreadSettings(MySQLSettings, RpcSettings):
     port: int = Field(7003, ge=0, le=65_535, description="Port of the gRPC server; 0: any free one.")
     data_dir: pathlib.Path = Field(
         pathlib.Path("throng-data"), description="Folder of the SQLite file `unread.sqlite` with the read cursors."
-    )
-    redis_url: str = Field(
-        "embedded://throng",
-        pattern=r"^(redis|rediss|embedded)://",
-        description="Redis for windows of recent messages: redis://, rediss://, or embedded://NAME inside this process.",
     )
     group_addresses: Annotated[tuple[str, ...], NoDecode, pydantic.BeforeValidator(_split)] = Field(
         ("127.0.0.1:7001",),
@@ -45,9 +41,6 @@ class UnreadSettings(MySQLSettings, RpcSettings):
     )
     group_timeout_seconds: float = Field(2.0, gt=0, le=60, description="Deadline of one call to group_svc, seconds.")
     max_group_calls: int = Field(32, ge=1, le=1_024, description="Calls to group_svc that may be under way at a time.")
-    redis_timeout_seconds: float = Field(
-        1.0, gt=0, le=60, description="Deadline of one call to Redis, seconds; after it group_svc is asked instead."
-    )
     window_lifetime_seconds: int = Field(
         604_800, ge=60, description="A window goes from Redis when its group was silent for so long, seconds."
     )

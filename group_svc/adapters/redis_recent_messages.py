@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
-
-import redis.exceptions
+from collections.abc import Sequence
+from typing import Any
 
 from group_svc.adapters.stored_message_codec import from_envelope, to_envelope
-from group_svc.ports import Page
-from throng.adapters.redis_client import read_script, translated
+from group_svc.ports import Page, RecentPut
+from throng.adapters.redis_calls import Call, Script, command
+from throng.adapters.redis_client import RedisThreads
+from throng.adapters.redis_errors import checked, unless_all_failed
 from throng.api.common.v1 import message_pb2
 from throng.domain import limits
+from throng.domain.errors import ThrongError
 from throng.domain.ids import GroupId
 from throng.domain.message import MessageKind, Position, StoredMessage
 
-T = TypeVar("T")
-
 _SCRIPTS = "group_svc.adapters.lua"
+RECENT_BYTES = 4 << 20
+"""Bytes of packed messages kept of one group: room for a page of the largest ones; a thousand of chat are a fifteenth of it."""
 _RECALLED = 128
 _PREFIX_BYTES = 11
 
@@ -43,98 +44,85 @@ def unpack(packed: bytes) -> StoredMessage:
 class RedisRecentMessages:
     """The newest messages of each group. Every answer is one atomic look at one group; keys of a group share a hash tag."""
 
-    def __init__(self, client: Any, *, bound: int = limits.RECENT_MESSAGES, ttl_seconds: int = 600) -> None:
-        """Keeps the client; nothing is sent yet.
+    def __init__(
+        self,
+        redis: RedisThreads,
+        *,
+        bound: int = limits.RECENT_MESSAGES,
+        bound_bytes: int = RECENT_BYTES,
+        ttl_seconds: int = 600,
+    ) -> None:
+        """Sends nothing yet.
 
         Args:
-            client: from `throng.adapters.redis_client.connect`.
+            redis: where the messages are kept.
             bound: messages kept per group.
+            bound_bytes: bytes of them kept per group, packed; the newest message is kept whatever its size.
             ttl_seconds: a group whose head did not move for so long is forgotten and read from the store again.
         """
-        self._client = client
+        self._redis = redis
         self._bound = bound
+        self._bound_bytes = bound_bytes
         self._ttl_seconds = ttl_seconds
-        self._put = client.register_script(read_script(_SCRIPTS, "recent_put.lua"))
-        self._raise_head = client.register_script(read_script(_SCRIPTS, "recent_raise_head.lua"))
+        self._put = Script(_SCRIPTS, "recent_put.lua")
+        self._raise_head = Script(_SCRIPTS, "recent_raise_head.lua")
+        self._read = Script(_SCRIPTS, "recent_read.lua")
 
     def put(self, group_id: GroupId, epoch: int, messages: Sequence[StoredMessage], recalled: Sequence[int]) -> None:
         """One script call; see `RecentMessages.put`. Messages of an older epoch change nothing."""
-        messages = messages[-self._bound :]
-        args: list[Any] = [epoch, self._bound, self._ttl_seconds, len(messages)]
+        checked(self._redis.run([self._put_call(RecentPut(group_id, epoch, messages, recalled))]))
+
+    def put_many(self, puts: Sequence[RecentPut]) -> list[ThrongError | None]:
+        """One round trip (per node of a cluster) for all of them."""
+        results = self._redis.run([self._put_call(put) for put in puts])
+        return [result if isinstance(result, ThrongError) else None for result in results]
+
+    def _put_call(self, put: RecentPut) -> Call:
+        messages = put.messages[-self._bound :]
+        args: list[Any] = [put.epoch, self._bound, self._bound_bytes, self._ttl_seconds, len(messages)]
         for message in messages:
             args += (message.seq, pack(message))
-        for target_seq, event_seq in _recalls(messages, recalled):
+        for target_seq, event_seq in _recalls(messages, put.recalled):
             args += (target_seq, event_seq)
-        _run(lambda: self._put(keys=_keys(group_id), args=args))
+        return self._put.on(_keys(put.group_id), args)
 
     def read_after(self, group_id: GroupId, *, after_seq: int, up_to_seq: int, limit: int) -> Page | None:
-        """One round trip. None also when the caller knows of a seq above the head that is known here."""
+        """One script call. None also when the caller knows of a seq above the head that is known here."""
         last = min(up_to_seq or after_seq + limit, after_seq + limit)
-        known, members = self._read(group_id, lambda pipe, key: pipe.zrangebyscore(key, after_seq + 1, last))
+        known, members = self._read_range(group_id, "after", after_seq + 1, last)
         if known is None or max(after_seq, up_to_seq) > known.seq:
             return None
         return _page(known, after_seq, min(last, known.seq), members)
 
     def read_before(self, group_id: GroupId, *, before_seq: int, limit: int) -> Page | None:
-        """One round trip. None also when the caller knows of a seq above the head that is known here."""
-        below = f"({before_seq}" if before_seq else "+inf"
-        known, members = self._read(group_id, lambda pipe, key: pipe.zrevrangebyscore(key, below, "-inf", start=0, num=limit))
+        """One script call. None also when the caller knows of a seq above the head that is known here."""
+        known, members = self._read_range(group_id, "before", f"({before_seq}" if before_seq else "+inf", limit)
         if known is None or before_seq > known.seq + 1:
             return None
         last = before_seq - 1 if before_seq else known.seq
         return _page(known, max(0, last - limit), last, members[::-1])
 
     def get_heads(self, group_ids: Sequence[GroupId]) -> list[Position | None]:
-        """One pipeline for all groups."""
-        if not group_ids:
-            return []
-
-        def fetch() -> Any:
-            pipe = self._client.pipeline(transaction=False)
-            for group_id in group_ids:
-                pipe.hmget(_keys(group_id)[1], "epoch", "seq")
-            return pipe.execute()
-
-        return [_position(fields) for fields in _run(fetch)]
+        """One round trip for all groups; None also for those whose part of a cluster is away, if others answered."""
+        calls = [command("HMGET", _keys(group_id)[1], "epoch", "seq") for group_id in group_ids]
+        answers = unless_all_failed(self._redis.run(calls)) if calls else []
+        return [None if fields is None else _position(fields) for fields in answers]
 
     def put_heads(self, heads: Sequence[tuple[GroupId, Position]]) -> None:
-        """One pipeline for all groups."""
-        if not heads:
-            return
+        """One round trip for all groups."""
+        calls = [
+            self._raise_head.on(_keys(group_id), [position.epoch, position.seq, self._ttl_seconds]) for group_id, position in heads
+        ]
+        if calls:
+            checked(self._redis.run(calls))
 
-        def send() -> None:
-            pipe = self._client.pipeline(transaction=False)
-            for group_id, position in heads:
-                args = [position.epoch, position.seq, self._ttl_seconds]
-                self._raise_head(keys=_keys(group_id), args=args, client=pipe)
-            pipe.execute()
-
-        _run(send)
-
-    def _read(self, group_id: GroupId, add_range: Callable[[Any, str], object]) -> tuple[Position | None, list[bytes]]:
-        recent, state, _ = _keys(group_id)
-
-        def fetch() -> Any:
-            pipe = self._client.pipeline(transaction=True)
-            pipe.hmget(state, "epoch", "seq")
-            add_range(pipe, recent)
-            return pipe.execute()
-
-        fields, members = _run(fetch)
+    def _read_range(self, group_id: GroupId, verb: str, *bounds: object) -> tuple[Position | None, list[bytes]]:
+        ((fields, members),) = checked(self._redis.run([self._read.on(_keys(group_id)[:2], [verb, *bounds])]))
         return _position(fields), members
 
 
 def _keys(group_id: GroupId) -> tuple[str, str, str]:
     return (f"throng:group:recent:{{{group_id}}}", f"throng:group:head:{{{group_id}}}", f"throng:group:recalled:{{{group_id}}}")
-
-
-def _run(call: Callable[[], T]) -> T:
-    """Calls, and once more when the script cache was flushed between a pipeline's check and its run: all calls are idempotent."""
-    with translated():
-        try:
-            return call()
-        except redis.exceptions.NoScriptError:
-            return call()
 
 
 def _position(fields: Sequence[bytes | None]) -> Position | None:

@@ -4,7 +4,7 @@ throng:router:edges               set of edge_ids that are or were alive
 throng:router:edge:{e}            hash: the edge's record; expires after three missed heartbeats
 throng:router:edge-groups:{e}     sorted set: groups that the edge holds, scored by the version of the route
 throng:router:group:{g}           hash: edge_id -> incarnation:version:connections
-throng:router:changes             channel: JSON, one object per change
+throng:router:changes             channel: JSON, one object per change (and ticks: proof of life, one per node)
 """
 
 from __future__ import annotations

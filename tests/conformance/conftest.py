@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from kafka_stage import KafkaStage
 from mysql_tables import access_to, empty_tables
+from redis_probe import REDIS_KINDS, emptied, redis_url
 
 from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
 from group_svc.adapters.mysql_message_store import MySQLMessageStore
@@ -25,7 +25,8 @@ from group_svc.adapters.sqlite_message_store import SQLiteMessageStore
 from group_svc.ports import MembershipStore, MessageStore, RecentMessages
 from throng.adapters.memory_uplink import MemoryUplink
 from throng.adapters.mysql_database import MySQLDatabase
-from throng.adapters.redis_client import connect
+from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_client import RedisThreads
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.adapters.system_clock import SystemClock
 from throng.ports.clock import Clock
@@ -124,24 +125,24 @@ class RecentStage:
     """A cache under test and what tests do to it from outside."""
 
     client: Any
-    make: Callable[[int], RecentMessages]
+    make: Callable[..., RecentMessages]
 
 
-@pytest.fixture(params=["embedded", "redis"])
-def redis_client(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of an empty Redis: the embedded one and a real server."""
-    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server").url
-    client = connect(url)
-    client.flushall()
-    client.script_flush()
-    yield client
-    client.close()
+@pytest.fixture(params=REDIS_KINDS)
+def redis_place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+    """Address and client of an empty Redis: the embedded one, a real server, a real cluster of three nodes."""
+    url = redis_url(request.param, request)
+    with emptied(url) as client:
+        yield url, client
 
 
 @pytest.fixture
-def recent_stage(redis_client: Any) -> RecentStage:
+def recent_stage(redis_place: tuple[str, Any]) -> Iterator[RecentStage]:
     """`RecentMessages` over Redis."""
-    return RecentStage(redis_client, lambda bound: RedisRecentMessages(redis_client, bound=bound))
+    url, client = redis_place
+    redis = RedisThreads(RedisAccess(url))
+    yield RecentStage(client, lambda bound, **bounds: RedisRecentMessages(redis, bound=bound, **bounds))
+    redis.close()
 
 
 @pytest.fixture(params=sorted(UPLINKS))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis_probe import emptied
 
 from router_svc.adapters.redis_route_registry import RedisRouteRegistry
 from router_svc.ports import (
@@ -26,7 +26,7 @@ from router_svc.ports import (
     Standing,
     WatchStarted,
 )
-from throng.adapters.redis_client import connect_async
+from throng.adapters.redis_access import RedisAccess
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import EdgeId, GroupId
 from throng.testing.servers import RedisServer
@@ -44,28 +44,25 @@ def info(edge_id: EdgeId = E1, *, incarnation: int = 1_000, weight: int = 0) -> 
 class Stage:
     """Registries over one Redis, and Redis itself."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, client: Any) -> None:
         self.url = url
-        self.client: Any = connect_async(url)
+        self.client = client
         self._made: list[RedisRouteRegistry] = []
 
-    def registry(self, *, ttl_seconds: float = TTL_SECONDS) -> RedisRouteRegistry:
-        made = RedisRouteRegistry(self.url, ttl_seconds=ttl_seconds, timeout_seconds=5.0, tick_seconds=0.1)
+    def registry(self, *, ttl_seconds: float = TTL_SECONDS, timeout_seconds: float = 5.0) -> RedisRouteRegistry:
+        access = RedisAccess(self.url, timeout_seconds=timeout_seconds)
+        made = RedisRouteRegistry(access, ttl_seconds=ttl_seconds, tick_seconds=0.1)
         self._made.append(made)
         return made
 
     async def close(self) -> None:
         for made in self._made:
             await made.close()
-        await self.client.aclose()
 
 
-@pytest_asyncio.fixture(params=["embedded", "redis"])
-async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
-    url = f"embedded://{uuid.uuid4()}" if request.param == "embedded" else request.getfixturevalue("redis_server").url
-    made = Stage(url)
-    await made.client.flushall()
-    await made.client.script_flush()
+@pytest_asyncio.fixture
+async def stage(redis_place: tuple[str, Any]) -> AsyncIterator[Stage]:
+    made = Stage(*redis_place)
     yield made
     await made.close()
 
@@ -197,7 +194,7 @@ async def test_an_edge_without_a_report_expires_and_is_swept(stage: Stage) -> No
     assert await observer.sweep() == 1
     assert await observer.sweep() == 0
     assert await routes(observer) == {E2: 1}
-    keys = {key.decode() for key in await stage.client.keys("throng:router:*")}
+    keys = {key.decode() for key in stage.client.scan_iter("throng:router:*")}
     assert "throng:router:edge-groups:{e1}" not in keys
 
 
@@ -217,7 +214,7 @@ async def test_a_sweep_spares_an_edge_that_came_back(stage: Stage) -> None:
     registry = stage.registry()
     first = await registry.register(info())
     await registry.put_routes(first, first.number + 1, {G: 1, H: 1})
-    await stage.client.delete("throng:router:edge:{e1}")  # as if it had expired
+    stage.client.delete("throng:router:edge:{e1}")  # as if it had expired
     again = await registry.register(info())
     await registry.put_routes(again, again.number + 1, {G: 2})
     assert await registry.sweep() == 0
@@ -237,7 +234,7 @@ async def test_flushall_is_noticed_and_everything_can_be_reported_again_i10(stag
     registry = stage.registry()
     session = await registry.register(info())
     await registry.put_routes(session, session.number + 1, {G: 1})
-    await stage.client.flushall()
+    stage.client.flushall()
     assert (await registry.heartbeat(session, EdgeLoad()))[0] is Standing.MISSING
     assert await registry.list_edges() == []
     again = await registry.register(info())
@@ -250,27 +247,27 @@ async def test_lost_routes_show_in_the_count(stage: Stage) -> None:
     registry = stage.registry()
     session = await registry.register(info())
     await registry.put_routes(session, session.number + 1, {G: 1})
-    await stage.client.delete("throng:router:edge-groups:{e1}")
+    stage.client.delete("throng:router:edge-groups:{e1}")
     assert await registry.heartbeat(session, EdgeLoad()) == (Standing.CURRENT, 0)
 
 
 async def test_script_flush_disturbs_nobody(stage: Stage) -> None:
     registry = stage.registry()
     session = await registry.register(info())
-    await stage.client.script_flush()
+    stage.client.script_flush()
     assert await registry.put_routes(session, session.number + 1, {G: 1, H: 1}) is Standing.CURRENT
-    await stage.client.script_flush()
+    stage.client.script_flush()
     assert await registry.heartbeat(session, EdgeLoad()) == (Standing.CURRENT, 2)
-    await stage.client.script_flush()
+    stage.client.script_flush()
     assert await registry.prune(E1, below_version=session.number + 2) == 2
-    await stage.client.script_flush()
+    stage.client.script_flush()
     assert await registry.deregister(session) is Standing.CURRENT
 
 
 async def test_every_script_keeps_to_one_hash_tag(stage: Stage) -> None:
     session = await stage.registry().register(info())
     await stage.registry().put_routes(session, session.number + 1, {G: 1})
-    keys = sorted(key.decode() for key in await stage.client.keys("*"))
+    keys = sorted(key.decode() for key in stage.client.scan_iter("*"))
     assert keys == [
         "throng:router:edge-groups:{e1}",
         "throng:router:edge:{e1}",
@@ -310,7 +307,7 @@ async def test_rubbish_on_the_channel_is_passed_over(stage: Stage) -> None:
     async with aclosing(registry.watch()) as changes:
         await take(changes, 1)
         for rubbish in (b"", b"[]", b"{", b'{"kind":"edge"}', b'{"kind":"of a later version"}', b"\xff"):
-            await stage.client.publish("throng:router:changes", rubbish)
+            stage.client.publish("throng:router:changes", rubbish)
         await registry.register(info())
         [change] = await take(changes, 1)
         assert isinstance(change, EdgeChanged)
@@ -318,32 +315,36 @@ async def test_rubbish_on_the_channel_is_passed_over(stage: Stage) -> None:
 
 async def test_a_channel_that_breaks_says_so(redis_server: RedisServer) -> None:
     """Of a real server only: the embedded one has no connection that could break."""
-    stage = Stage(redis_server.url)
+    with emptied(redis_server.url) as client:
+        stage = Stage(redis_server.url, client)
+        await kill_subscriptions(stage)
+        await stage.close()
+
+
+async def kill_subscriptions(stage: Stage) -> None:
     async with aclosing(stage.registry().watch()) as changes:
         await take(changes, 1)
-        await stage.client.client_kill_filter(_type="pubsub")
+        stage.client.client_kill_filter(_type="pubsub")
         with pytest.raises(ThrongError) as caught:
             await take(changes, 1)
         assert caught.value.code is ErrorCode.UNAVAILABLE
-    await stage.close()
 
 
 async def test_a_server_that_hangs_breaks_the_channel_within_seconds(redis_server: RedisServer) -> None:
-    stage = Stage(redis_server.url)
-    registry = RedisRouteRegistry(redis_server.url, ttl_seconds=9, timeout_seconds=0.5, tick_seconds=0.1)
-    async with aclosing(registry.watch()) as changes:
-        await take(changes, 1)
-        await stage.client.client_pause(1_500)  # milliseconds; connections stay open
-        with pytest.raises(ThrongError) as caught:
+    with emptied(redis_server.url) as client:
+        stage = Stage(redis_server.url, client)
+        async with aclosing(stage.registry(timeout_seconds=0.5).watch()) as changes:
             await take(changes, 1)
-        assert caught.value.code is ErrorCode.UNAVAILABLE
-    await stage.client.client_unpause()
-    await registry.close()
-    await stage.close()
+            client.client_pause(1_500)  # milliseconds; connections stay open
+            with pytest.raises(ThrongError) as caught:
+                await take(changes, 1)
+            assert caught.value.code is ErrorCode.UNAVAILABLE
+        client.client_unpause()
+        await stage.close()
 
 
 async def test_a_redis_that_is_away_is_unavailable_at_once() -> None:
-    registry = RedisRouteRegistry("redis://127.0.0.1:1", ttl_seconds=1, timeout_seconds=1)
+    registry = RedisRouteRegistry(RedisAccess("redis://127.0.0.1:1", timeout_seconds=1), ttl_seconds=1)
     session = Session(E1, 1, 1)
     started = time.monotonic()
     for call in (registry.register(info()), registry.heartbeat(session, EdgeLoad()), registry.read_routes([G])):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from throng.adapters import redis_client
+from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_client import RedisThreads
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId, UserId
 from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
@@ -29,19 +30,16 @@ def observation(
     return Observation(G, epoch, prev_seq, head_seq, added, removed)
 
 
-@pytest.fixture(params=["embedded", "redis"])
-def client(request: pytest.FixtureRequest) -> Iterator[Any]:
-    embedded = f"embedded://unread-window-{next(_names)}"
-    url = embedded if request.param == "embedded" else request.getfixturevalue("redis_server").url
-    client = redis_client.connect(url)
-    client.flushall()
-    yield client
-    client.close()
+@pytest.fixture
+def client(redis_place: tuple[str, Any]) -> Any:
+    return redis_place[1]
 
 
 @pytest.fixture
-def window(client: Any) -> RedisUnreadWindow:
-    return RedisUnreadWindow(client, lifetime_seconds=1_000)
+def window(redis_place: tuple[str, Any]) -> Iterator[RedisUnreadWindow]:
+    window = RedisUnreadWindow(RedisThreads(RedisAccess(redis_place[0])), lifetime_seconds=1_000)
+    yield window
+    window.close()
 
 
 def observe(window: RedisUnreadWindow, *observations: Observation) -> list[Observed]:
@@ -241,7 +239,7 @@ def test_groups_do_not_touch_each_other(window: RedisUnreadWindow) -> None:
 
 
 def test_a_redis_that_is_away_is_unavailable() -> None:
-    window = RedisUnreadWindow(redis_client.connect("redis://127.0.0.1:1/0", timeout_seconds=0.2), lifetime_seconds=1_000)
+    window = RedisUnreadWindow(RedisThreads(RedisAccess("redis://127.0.0.1:1/0", timeout_seconds=0.2)), lifetime_seconds=1_000)
     for call in (
         lambda: window.read([(G, 0)]),
         lambda: window.observe([observation(0, 1)]),

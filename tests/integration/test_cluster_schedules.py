@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from model_client import ModelClient
 
+from throng.adapters.redis_calls import Call
 from throng.api.client.v1 import client_pb2
 from throng.api.common.v1 import error_pb2
 from throng.domain.ids import UserId
@@ -183,7 +184,7 @@ class Schedule:
         self.cluster.crash_group_service()
 
     def _flush_redis(self, talker: Talker, number: int) -> None:
-        self.cluster.redis.flushall()
+        self.cluster.redis.run([Call(("FLUSHALL",), "")])
 
     def _pause(self, talker: Talker, number: int) -> None:
         self.cluster.clock.advance(number / 20)

@@ -32,8 +32,9 @@ from group_svc.core.directory import Directory
 from group_svc.metrics import GroupMetrics
 from group_svc.ports import AnswerPublication, BlockPublication, Page, PublicationItem
 from group_svc.write_path import WritePath, WritePathPorts
-from throng.adapters import redis_client
 from throng.adapters.memory_uplink import MemoryUplink
+from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_client import RedisThreads
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.api.unread.v1 import unread_pb2
 from throng.domain.errors import ThrongError, unavailable
@@ -188,7 +189,7 @@ class Cluster:
 
     def __init__(self, folder: pathlib.Path, users: Sequence[str]) -> None:
         self.clock = FakeClock()
-        self.redis = redis_client.connect(f"embedded://{uuid.uuid4()}")
+        self.redis = RedisThreads(RedisAccess(f"embedded://{uuid.uuid4()}"))
         self._database = SQLiteDatabase(folder / "group.db", migrations_package="group_svc.adapters.migrations_sqlite")
         self.messages = SQLiteMessageStore(self._database)
         self.groups = SQLiteMembershipStore(self._database)

@@ -198,6 +198,7 @@ class FakeRecent:
         self.heads: dict[GroupId, Position] = {}
         self.away = False
         self.lose_puts = False
+        self.lost_groups: set[GroupId] = set()
         self.puts = 0
 
     def _check(self) -> None:
@@ -206,6 +207,8 @@ class FakeRecent:
 
     def put(self, group_id, epoch, messages, recalled) -> None:
         self._check()
+        if group_id in self.lost_groups:
+            raise unavailable("a part of Redis is away")
         self.puts += 1
         if self.lose_puts:
             return
@@ -218,6 +221,18 @@ class FakeRecent:
             if seq in known:
                 known[seq] = dataclasses.replace(known[seq], body=b"", recalled_by_seq=messages[-1].seq)
         self.put_heads([(group_id, Position(epoch, messages[-1].seq))])
+
+    def put_many(self, puts):
+        return [self._outcome(put) for put in puts]
+
+    def _outcome(self, put):
+        if put.group_id in self.lost_groups:
+            return unavailable("a part of Redis is away")
+        try:
+            self.put(put.group_id, put.epoch, put.messages, put.recalled)
+        except ThrongError as error:
+            return error
+        return None
 
     def put_heads(self, heads) -> None:
         self._check()

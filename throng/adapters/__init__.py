@@ -12,12 +12,17 @@
 - `kafka_uplink_consumer.py` `UplinkConsumer` over Kafka (hop 3)
 - `kafka_dead_letters.py` sets poison records aside
 - `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
-- `redis_client.py`    Redis clients, real or embedded, and the translation of their exceptions
 - `mysql_access.py`     where MySQL is and how it is entered
 - `mysql_errors.py`     its error numbers in our words
 - `mysql_statements.py` statements on one connection, values as SQL
 - `mysql_pool.py`       a bounded pool over several hosts
 - `mysql_database.py`   reads and transactions, repeated where that helps
 - `mysql_migrations.py` its numbered migrations and their check at start
+- `redis_access.py`    how to reach Redis: one server, a cluster, or the one embedded in this process
+- `redis_calls.py`     calls of Redis, the slots of a cluster, and what is asked again
+- `redis_nodes.py`     which node of a cluster is asked
+- `redis_client.py`    exchanges with Redis for threads
+- `redis_aio.py`       exchanges with Redis for asyncio
+- `redis_errors.py`    what the exceptions of redis-py mean
 - `sqlite_database.py` a SQLite file with one writer, and its migrations
 """

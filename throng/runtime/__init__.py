@@ -6,6 +6,8 @@
 - `rpc_tokens.py`  tokens on calls, sent and checked
 - `rpc_limits.py`  bounds of connections, messages and calls
 - `secret_files.py` secrets from files
+- `redis_settings.py` settings of whoever uses Redis
+- `redis_metrics.py` failures of Redis, by kind
 - `rpc_status.py`  ThrongError to gRPC status with machine-readable details, and back
 - `rpc_metrics.py` gRPC requests by method and code
 - `mysql_settings.py` settings of services that can keep their tables in MySQL

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
-from redis.exceptions import NoScriptError, ResponseError
-
-from throng.adapters.redis_client import read_script, translated
+from throng.adapters.redis_calls import Call, Script
+from throng.adapters.redis_client import RedisThreads
+from throng.adapters.redis_errors import checked, unless_all_failed
 from throng.domain.ids import GroupId, UserId
 from throng.domain.limits import UNREAD_WINDOW
 from unread_svc.ports import Countable, Observation, Observed, WindowView
 
+T = TypeVar("T")
+
 _SCRIPTS = "unread_svc.adapters.lua"
-_CALLS_PER_PIPELINE = 500
-_Call = tuple[str, GroupId, list[object]]
-
-
-class _Script:
-    """One Lua file and its digest."""
-
-    def __init__(self, name: str) -> None:
-        self.text = read_script(_SCRIPTS, name)
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+_CALLS_PER_EXCHANGE = 500
 
 
 class RedisUnreadWindow:
-    """`UnreadWindow` over a client of `throng.adapters.redis_client.connect`.
+    """`UnreadWindow` over `throng.adapters.redis_client.RedisThreads`.
 
     The window and its hash may be evicted one without the other: the hash holds the window's size, and a difference counts as
     a missing window.
     """
 
-    def __init__(self, client: Any, *, lifetime_seconds: int) -> None:
+    def __init__(self, redis: RedisThreads, *, lifetime_seconds: int) -> None:
         """`lifetime_seconds`: a window goes when nothing was observed for so long."""
-        self._client = client
+        self._redis = redis
         self._lifetime_seconds = lifetime_seconds
-        self._observe = _Script("observe.lua")
-        self._install = _Script("install.lua")
-        self._read = _Script("read.lua")
+        self._observe = Script(_SCRIPTS, "observe.lua")
+        self._install = Script(_SCRIPTS, "install.lua")
+        self._read = Script(_SCRIPTS, "read.lua")
 
     def observe(self, observations: Sequence[Observation]) -> list[Observed]:
-        """Applies observations in order, pipelined."""
-        calls = [(self._observe.sha, observation.group_id, self._observe_arguments(observation)) for observation in observations]
-        return [Observed(answer.decode()) for answer in self._run(calls)]
+        """Applies observations in order; one round trip for 500."""
+        answers: list[bytes] = []
+        for part in _parts(observations):
+            calls = [self._observe.on(_keys(one.group_id), self._observe_arguments(one)) for one in part]
+            answers += checked(self._redis.run(calls))
+        return [Observed(answer.decode()) for answer in answers]
 
     def _observe_arguments(self, observation: Observation) -> list[object]:
         arguments: list[object] = [
@@ -65,46 +60,30 @@ class RedisUnreadWindow:
         arguments: list[object] = [self._lifetime_seconds, view.epoch, view.head_seq, view.floor_seq]
         for entry in view.entries:
             arguments += entry
-        return bool(self._run([(self._install.sha, group_id, arguments)])[0])
+        return bool(checked(self._redis.run([self._install.on(_keys(group_id), arguments)]))[0])
 
     def read(self, wanted: Sequence[tuple[GroupId, int]]) -> list[WindowView | None]:
-        """Reads the windows above the seqs, pipelined."""
-        answers = self._run([(self._read.sha, group_id, [after_seq]) for group_id, after_seq in wanted])
+        """Reads the windows above the seqs; one round trip for 500. None also where a part of a cluster is away."""
+        answers: list[list[bytes] | None] = []
+        for part in _parts(wanted):
+            calls: list[Call] = [self._read.on(_keys(group_id), [after_seq]) for group_id, after_seq in part]
+            answers += unless_all_failed(self._redis.run(calls))
         return [_view(answer, after_seq) for answer, (_, after_seq) in zip(answers, wanted, strict=True)]
 
     def close(self) -> None:
-        """Closes the connections of the client."""
-        self._client.close()
-
-    def _run(self, calls: Sequence[_Call]) -> list[Any]:
-        """Runs scripts in pipelines; a server that lost the scripts (restart, SCRIPT FLUSH) gets them and is asked again."""
-        answers: list[Any] = []
-        with translated():
-            for start in range(0, len(calls), _CALLS_PER_PIPELINE):
-                part = calls[start : start + _CALLS_PER_PIPELINE]
-                try:
-                    answers += self._pipelined(part)
-                except NoScriptError:
-                    # The scripts are idempotent: those of the pipeline that did run may run again.
-                    for script in (self._observe, self._install, self._read):
-                        self._client.script_load(script.text)
-                    answers += self._pipelined(part)
-        return answers
-
-    def _pipelined(self, calls: Sequence[_Call]) -> list[Any]:
-        with self._client.pipeline(transaction=False) as pipeline:
-            for sha, group_id, arguments in calls:
-                pipeline.evalsha(sha, 2, f"throng:unread:recent:{{{group_id}}}", f"throng:unread:meta:{{{group_id}}}", *arguments)
-            answers: list[Any] = pipeline.execute(raise_on_error=False)
-        for answer in answers:
-            if isinstance(answer, NoScriptError) or (isinstance(answer, ResponseError) and "NOSCRIPT" in str(answer)):
-                raise NoScriptError from answer
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        """Closes the connections."""
+        self._redis.close()
 
 
-def _view(answer: list[bytes], after_seq: int) -> WindowView | None:
+def _keys(group_id: GroupId) -> tuple[str, str]:
+    return f"throng:unread:recent:{{{group_id}}}", f"throng:unread:meta:{{{group_id}}}"
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _CALLS_PER_EXCHANGE] for start in range(0, len(items), _CALLS_PER_EXCHANGE))
+
+
+def _view(answer: list[bytes] | None, after_seq: int) -> WindowView | None:
     if not answer:
         return None
     epoch, head_seq, floor_seq, size = (int(number) for number in answer[:4])

@@ -1,9 +1,9 @@
 -- Adds consecutive messages to the recent messages of one group.
 --
 -- KEYS[1] throng:group:recent:{g}    ZSET score = seq, member = packed message; complete from floor to top
--- KEYS[2] throng:group:head:{g}      HASH epoch, seq (the head), floor, top (0: the ZSET is empty)
+-- KEYS[2] throng:group:head:{g}      HASH epoch, seq (the head), floor, top (0: the ZSET is empty), bytes of the members
 -- KEYS[3] throng:group:recalled:{g}  ZSET score = seq of a recall event in the range, member = "target:event", target below it
--- ARGV: epoch, bound, ttl_seconds, number n of messages, n * (seq, packed), then * (target seq, event seq; 0: not known)
+-- ARGV: epoch, bound, bound in bytes, ttl_seconds, number n of messages, n * (seq, packed), then * (target seq, event seq; 0: not known)
 -- Packed: seq (8 bytes), kind (1, plus 128 when recalled), length of the envelope (2), envelope, body.
 --
 -- What is in the range is never replaced: it may be blanked already, and what comes may have been read before that.
@@ -11,10 +11,11 @@
 -- A recall whose target is not here is remembered, so that a reader who fills in the target later cannot undo it.
 
 local recent, state, recalled = KEYS[1], KEYS[2], KEYS[3]
-local epoch, bound, ttl, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local known = redis.call('HMGET', state, 'epoch', 'seq', 'floor', 'top')
+local epoch, bound, bound_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local ttl, count, list = tonumber(ARGV[4]), tonumber(ARGV[5]), 6
+local known = redis.call('HMGET', state, 'epoch', 'seq', 'floor', 'top', 'bytes')
 local known_epoch, head = tonumber(known[1] or 0), tonumber(known[2] or 0)
-local floor, top = tonumber(known[3] or 0), tonumber(known[4] or 0)
+local floor, top, bytes = tonumber(known[3] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
 
 -- Lua 5.1 writes large numbers with an exponent, which cuts digits off.
 local function text(number)
@@ -23,7 +24,15 @@ end
 
 local function forget()
   redis.call('DEL', recent, recalled)
-  floor, top = 0, 0
+  floor, top, bytes = 0, 0, 0
+end
+
+local function drop_below(seq)
+  for _, packed in ipairs(redis.call('ZRANGEBYSCORE', recent, '-inf', '(' .. text(seq))) do
+    bytes = bytes - #packed
+  end
+  redis.call('ZREMRANGEBYSCORE', recent, '-inf', '(' .. text(seq))
+  floor = seq
 end
 
 if epoch < known_epoch then
@@ -32,7 +41,7 @@ end
 if epoch > known_epoch then
   forget()
   head = 0
-elseif top > 0 and redis.call('ZCARD', recent) ~= top - floor + 1 then
+elseif top > 0 and (not known[5] or redis.call('ZCARD', recent) ~= top - floor + 1) then
   forget()
 end
 local old_head = head
@@ -64,13 +73,14 @@ end
 
 -- In pieces that fit Lua's stack.
 local function add(from, to, events)
-  local first = tonumber(ARGV[5])
+  local first = tonumber(ARGV[list])
   local piece = {}
   for seq = from, to do
-    local at = 5 + (seq - first) * 2
-    local packed = ARGV[at + 1]
+    local at = list + (seq - first) * 2
+    local packed = events[seq] and blank(ARGV[at + 1], events[seq]) or ARGV[at + 1]
+    bytes = bytes + #packed
     piece[#piece + 1] = ARGV[at]
-    piece[#piece + 1] = events[seq] and blank(packed, events[seq]) or packed
+    piece[#piece + 1] = packed
     if #piece >= 1000 or seq == to then
       redis.call('ZADD', recent, unpack(piece))
       piece = {}
@@ -79,7 +89,7 @@ local function add(from, to, events)
 end
 
 if count > 0 then
-  local first, last = tonumber(ARGV[5]), tonumber(ARGV[3 + count * 2])
+  local first, last = tonumber(ARGV[list]), tonumber(ARGV[list + count * 2 - 2])
   if top > 0 and first > top + 1 then
     forget()
   end
@@ -100,17 +110,18 @@ if count > 0 then
   head = math.max(head, top)
 end
 
-for at = 5 + count * 2, #ARGV, 2 do
+for at = list + count * 2, #ARGV, 2 do
   local target, event = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   if top > 0 and target >= floor and target <= top then
     local packed = redis.call('ZRANGEBYSCORE', recent, text(target), text(target))[1]
     if event > 0 then
+      local blanked = blank(packed, event)
+      bytes = bytes - #packed + #blanked
       redis.call('ZREM', recent, packed)
-      redis.call('ZADD', recent, text(target), blank(packed, event))
+      redis.call('ZADD', recent, text(target), blanked)
     elseif string.byte(packed, 9) < 128 then
       -- Without the event the message cannot be blanked; what lies up to it goes.
-      redis.call('ZREMRANGEBYSCORE', recent, '-inf', text(target))
-      floor = target + 1
+      drop_below(target + 1)
     end
   elseif target < floor and event >= floor and event <= top then
     redis.call('ZADD', recalled, text(event), text(target) .. ':' .. text(event))
@@ -118,14 +129,27 @@ for at = 5 + count * 2, #ARGV, 2 do
 end
 
 if top > 0 then
-  floor = math.max(floor, top - bound + 1)
-  redis.call('ZREMRANGEBYSCORE', recent, '-inf', '(' .. text(floor))
+  drop_below(math.max(floor, top - bound + 1))
+  while bytes > bound_bytes and floor < top do
+    -- The oldest go, some at a time.
+    local last = math.min(floor + 15, top - 1)
+    local over = bytes - bound_bytes
+    for _, packed in ipairs(redis.call('ZRANGEBYSCORE', recent, text(floor), text(last))) do
+      over = over - #packed
+      floor = floor + 1
+      if over <= 0 then
+        break
+      end
+    end
+    drop_below(floor)
+  end
   redis.call('ZREMRANGEBYSCORE', recalled, '-inf', '(' .. text(floor))
   if floor > top then
     forget()
   end
 end
-redis.call('HSET', state, 'epoch', text(epoch), 'seq', text(head), 'floor', text(floor), 'top', text(top))
+redis.call('HSET', state, 'epoch', text(epoch), 'seq', text(head), 'floor', text(floor), 'top', text(top),
+  'bytes', text(bytes))
 
 -- Life is prolonged only when the head moves: a head that went stale, because a put was lost, goes by itself.
 local left = redis.call('TTL', state)

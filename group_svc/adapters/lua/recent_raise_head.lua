@@ -11,7 +11,7 @@ if epoch < known_epoch or (epoch == known_epoch and seq <= tonumber(known[2])) t
 end
 if epoch > known_epoch then
   redis.call('DEL', KEYS[1], KEYS[3])
-  redis.call('HSET', KEYS[2], 'floor', '0', 'top', '0')
+  redis.call('HSET', KEYS[2], 'floor', '0', 'top', '0', 'bytes', '0')
 end
 redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'seq', ARGV[2])
 for _, key in ipairs(KEYS) do

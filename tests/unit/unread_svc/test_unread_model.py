@@ -10,7 +10,9 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prometheus_client import CollectorRegistry
 
-from throng.adapters import redis_client
+from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_calls import Call, command
+from throng.adapters.redis_client import RedisThreads
 from throng.domain.ids import GroupId, UserId
 from throng.testing.fake_clock import FakeClock
 from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
@@ -36,7 +38,7 @@ class UnreadMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = GroupsModel()
         self.cursors = DictCursors()
-        self.redis = redis_client.connect(f"embedded://unread-model-{next(_names)}")
+        self.redis = RedisThreads(RedisAccess(f"embedded://unread-model-{next(_names)}"))
         self.window = RedisUnreadWindow(self.redis, lifetime_seconds=1_000)
         self.observations: list[Observation] = []
         metrics = UnreadMetrics(CollectorRegistry())
@@ -106,12 +108,12 @@ class UnreadMachine(RuleBasedStateMachine):
     @rule(happens=seldom)
     def empty_redis(self, happens: bool) -> None:
         if happens:
-            self.redis.flushall()
+            self.redis.run([Call(("FLUSHALL",), "")])
 
     @rule(group_id=groups, part=st.sampled_from(["recent", "meta"]), happens=seldom)
     def evict_a_key(self, group_id: str, part: str, happens: bool) -> None:
         if happens:
-            self.redis.delete(f"throng:unread:{part}:{{{group_id}}}")
+            self.redis.run([command("DEL", f"throng:unread:{part}:{{{group_id}}}")])
 
     @rule(user_id=users)
     def count_all_groups(self, user_id: str) -> None:

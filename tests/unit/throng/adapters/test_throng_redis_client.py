@@ -7,41 +7,58 @@ import uuid
 import pytest
 import redis
 
-from throng.adapters.redis_client import connect, read_script, translated
-from throng.domain.errors import ErrorCode, ThrongError
+from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_calls import Script, command
+from throng.adapters.redis_client import RedisThreads
+from throng.adapters.redis_errors import checked, kind_of, translate, unless_all_failed
+from throng.domain.errors import ErrorCode, ThrongError, unavailable
 
 
 @pytest.mark.parametrize(
-    ("raised", "code"),
+    ("raised", "code", "kind"),
     [
-        (redis.exceptions.ConnectionError("gone"), ErrorCode.UNAVAILABLE),
-        (redis.exceptions.TimeoutError("slow"), ErrorCode.UNAVAILABLE),
-        (redis.exceptions.BusyLoadingError("loading"), ErrorCode.UNAVAILABLE),
-        (redis.exceptions.ReadOnlyError("replica"), ErrorCode.UNAVAILABLE),
-        (OSError("no route"), ErrorCode.UNAVAILABLE),
-        (redis.exceptions.AuthenticationError("wrong"), ErrorCode.INTERNAL),
-        (redis.exceptions.NoPermissionError("acl"), ErrorCode.INTERNAL),
-        (redis.exceptions.ResponseError("WRONGTYPE"), ErrorCode.INTERNAL),
+        (redis.exceptions.ConnectionError("gone"), ErrorCode.UNAVAILABLE, "connection"),
+        (redis.exceptions.TimeoutError("slow"), ErrorCode.UNAVAILABLE, "timeout"),
+        (TimeoutError("slow"), ErrorCode.UNAVAILABLE, "timeout"),
+        (redis.exceptions.BusyLoadingError("loading"), ErrorCode.UNAVAILABLE, "connection"),
+        (redis.exceptions.ReadOnlyError("replica"), ErrorCode.UNAVAILABLE, "full"),
+        (redis.exceptions.OutOfMemoryError("maxmemory"), ErrorCode.UNAVAILABLE, "full"),
+        (
+            redis.exceptions.ResponseError("ERR x script: f, on @user_script:9. OOM command not allowed"),
+            ErrorCode.UNAVAILABLE,
+            "full",
+        ),
+        (redis.exceptions.ClusterDownError("down"), ErrorCode.UNAVAILABLE, "cluster"),
+        (redis.exceptions.MovedError("1 127.0.0.1:1"), ErrorCode.UNAVAILABLE, "cluster"),
+        (OSError("no route"), ErrorCode.UNAVAILABLE, "connection"),
+        (redis.exceptions.AuthenticationError("wrong"), ErrorCode.INTERNAL, "credentials"),
+        (redis.exceptions.NoPermissionError("acl"), ErrorCode.INTERNAL, "credentials"),
+        (redis.exceptions.ResponseError("WRONGTYPE"), ErrorCode.INTERNAL, "command"),
     ],
 )
-def test_exceptions_become_codes_and_keep_their_cause(raised, code):
-    with pytest.raises(ThrongError) as caught, translated():
-        raise raised
-    assert caught.value.code is code
-    assert caught.value.__cause__ is raised
+def test_exceptions_become_codes_and_keep_their_cause(raised, code, kind):
+    error = translate(raised)
+    assert (error.code, kind_of(raised)) == (code, kind)
+    assert error.__cause__ is raised
 
 
-def test_other_exceptions_pass():
-    with pytest.raises(KeyError), translated():
-        raise KeyError("x")
+def test_errors_in_results():
+    away = unavailable("away")
+    with pytest.raises(ThrongError) as caught:
+        checked([1, away])
+    assert caught.value is away
+    assert unless_all_failed([1, away, 2]) == [1, None, 2]
+    with pytest.raises(ThrongError):
+        unless_all_failed([away, away])
+    assert unless_all_failed([]) == []
 
 
 def test_one_embedded_name_is_one_set_of_data():
     name = f"embedded://{uuid.uuid4()}"
-    connect(name).set("key", "value")
-    assert connect(name).get("key") == b"value"
-    assert connect(f"embedded://{uuid.uuid4()}").get("key") is None
+    RedisThreads(RedisAccess(name)).run([command("SET", "key", "value")])
+    assert RedisThreads(RedisAccess(name)).run([command("GET", "key")]) == [b"value"]
+    assert RedisThreads(RedisAccess(f"embedded://{uuid.uuid4()}")).run([command("GET", "key")]) == [None]
 
 
 def test_scripts_are_read_from_packages():
-    assert "KEYS[1]" in read_script("group_svc.adapters.lua", "recent_put.lua")
+    assert "KEYS[1]" in Script("group_svc.adapters.lua", "recent_put.lua").text
