@@ -16,7 +16,7 @@ from group_svc.core.offsets import OffsetTracker
 from group_svc.core.pending import Pending
 from group_svc.core.rate_limits import RateLimits
 from group_svc.metrics import GroupMetrics
-from group_svc.ports import AnswerPublication, Committed, MembershipStore, Outcome
+from group_svc.ports import AnswerPublication, Committed, MembershipStore, Outcome, RecentPut
 from throng.domain.group import GroupSettings
 from throng.domain.ids import GroupId
 from throng.domain.message import StoredMessage
@@ -89,6 +89,7 @@ class Completion:
         self._offsets.finish((pending.partition, pending.offset) for pending in batch)
 
     def _spread(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> None:
+        commits: list[tuple[RecentPut, _Fresh]] = []
         for (group_id, epoch), fresh in self._fresh(batch, outcomes).items():
             for target, event in fresh.recalls.items():
                 message = fresh.messages.get(target)
@@ -96,8 +97,10 @@ class Completion:
                     fresh.messages[target] = dataclasses.replace(message, body=b"", recalled_by_seq=event)
             messages = [fresh.messages[seq] for seq in sorted(fresh.messages)]
             self._note_published(group_id, (epoch, messages[-1].seq))
-            self._history.note_committed(group_id, epoch, messages, list(fresh.recalls))
-            self._pump.add(group_id, epoch, messages, list(fresh.recalls.items()), fresh.settings)
+            commits.append((RecentPut(group_id, epoch, messages, list(fresh.recalls)), fresh))
+        self._history.note_committed([commit for commit, _ in commits])
+        for commit, fresh in commits:
+            self._pump.add(commit.group_id, commit.epoch, commit.messages, list(fresh.recalls.items()), fresh.settings)
 
     def _fresh(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> dict[tuple[GroupId, int], _Fresh]:
         """Sorts out what has not been published: new messages, and repeated ones above what this process has published.

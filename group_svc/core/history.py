@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from group_svc.metrics import GroupMetrics
-from group_svc.ports import MembershipStore, MessageStore, Page, RecentMessages
+from group_svc.ports import MembershipStore, MessageStore, Page, RecentMessages, RecentPut
 from throng.domain import limits
 from throng.domain.errors import ThrongError
 from throng.domain.ids import GroupId
@@ -46,35 +46,56 @@ class History:
         self._broken: dict[GroupId, list[int]] = {}
         self._pause_seconds = _FIRST_PAUSE_SECONDS
         self._paused_until = float("-inf")
+        self._heal_not_before = float("-inf")
+        self._others_answer = False
 
-    def note_committed(self, group_id: GroupId, epoch: int, messages: Sequence[StoredMessage], recalled: Sequence[int]) -> None:
-        """Puts what was just persisted, rising by seq. A failure is counted and mended later; nothing is raised."""
-        if recalled:
+    def note_committed(self, commits: Sequence[RecentPut]) -> None:
+        """Puts what was just persisted, rising by seq within a group, in one call of the cache.
+
+        A failure is counted and mended later; nothing is raised.
+        """
+        if any(commit.recalled for commit in commits):
             with self._lock:
                 self._recalls_noted += 1
-        if group_id in self._broken or self._paused():
-            self._break(group_id, recalled)
+        paused = self._paused()
+        puts: list[RecentPut] = []
+        for commit in commits:
+            if paused or commit.group_id in self._broken:
+                self._break(commit.group_id, commit.recalled)
+            else:
+                puts += _as_runs(commit)
+        if not puts:
             return
-        try:
-            runs = _consecutive_runs(messages)
-            for run in runs:
-                self._recent.put(group_id, epoch, run, recalled if run is runs[-1] else ())
+        outcomes = self._recent.put_many(puts)
+        failed = {put.group_id: error for put, error in zip(puts, outcomes, strict=True) if error is not None}
+        asked = {put.group_id for put in puts}
+        for commit in commits:
+            if commit.group_id in failed:
+                self._break(commit.group_id, commit.recalled)
+            elif commit.group_id in asked:
+                self._put_succeeded(commit)
+        self._others_answer = len(failed) < len(asked)
+        if failed:
+            self._put_failed(next(iter(failed.values())), puts=sum(error is not None for error in outcomes))
+        else:
             self._pause_seconds = _FIRST_PAUSE_SECONDS
-            with self._lock:
-                if group_id in self._floors:
-                    self._raise_floor(group_id, Position(epoch, messages[-1].seq))
-        except ThrongError as error:
-            self._put_failed(error)
-            self._break(group_id, recalled)
+
+    def _put_succeeded(self, commit: RecentPut) -> None:
+        with self._lock:
+            if commit.group_id in self._floors:
+                self._raise_floor(commit.group_id, Position(commit.epoch, commit.messages[-1].seq))
 
     def _paused(self) -> bool:
         return self._clock.monotonic() < self._paused_until
 
-    def _put_failed(self, error: ThrongError) -> None:
-        self._metrics.recent_put_failures.inc()
-        self._paused_until = self._clock.monotonic() + self._pause_seconds
+    def _put_failed(self, error: ThrongError, *, puts: int = 1) -> None:
+        """Mending waits; so does every use of the cache, unless a part of it is known to answer."""
+        self._metrics.recent_put_failures.inc(puts)
+        self._heal_not_before = self._clock.monotonic() + self._pause_seconds
+        if not self._others_answer:
+            self._paused_until = self._heal_not_before
         self._pause_seconds = min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-        _log.warning("recent_put_failed", code=error.code.name)
+        _log.warning("recent_put_failed", code=error.code.name, puts=puts)
 
     def _break(self, group_id: GroupId, recalled: Sequence[int]) -> None:
         with self._lock:
@@ -87,7 +108,7 @@ class History:
 
     def heal(self) -> None:
         """Mends one group whose put failed, once the pause is over; called again and again by the writer."""
-        if not self._broken or self._paused():
+        if not self._broken or self._paused() or self._clock.monotonic() < self._heal_not_before:
             return
         group_id = next(iter(self._broken))
         try:
@@ -97,6 +118,9 @@ class History:
             with self._lock:
                 del self._broken[group_id]
         except ThrongError as error:
+            # The next one may lie in a part of the cache that answers.
+            with self._lock:
+                self._broken[group_id] = self._broken.pop(group_id)
             self._put_failed(error)
 
     @property
@@ -207,11 +231,12 @@ class History:
         return found
 
 
-def _consecutive_runs(messages: Sequence[StoredMessage]) -> list[list[StoredMessage]]:
-    runs: list[list[StoredMessage]] = []
-    for _, numbered in itertools.groupby(enumerate(messages), key=lambda pair: pair[1].seq - pair[0]):
+def _as_runs(commit: RecentPut) -> list[RecentPut]:
+    """One put per run of consecutive messages; the recalls go with the last."""
+    runs: list[Sequence[StoredMessage]] = []
+    for _, numbered in itertools.groupby(enumerate(commit.messages), key=lambda pair: pair[1].seq - pair[0]):
         runs.append([message for _, message in numbered])
-    return runs
+    return [RecentPut(commit.group_id, commit.epoch, run, commit.recalled if run is runs[-1] else ()) for run in runs]
 
 
 def _recalled(page: Page) -> list[int]:

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from group_svc.core.history import History
 from group_svc.metrics import GroupMetrics
+from group_svc.ports import RecentPut
 from throng.domain.ids import GroupId
 from throng.domain.message import Position
 from throng.testing.fake_clock import FakeClock
@@ -31,7 +32,7 @@ class Shelf:
         messages.append(stored(seq))
         if recalls:
             messages[recalls - 1] = dataclasses.replace(messages[recalls - 1], body=b"", recalled_by_seq=seq)
-        self.history.note_committed(GROUP, 1, [messages[-1]], [recalls] if recalls else [])
+        self.history.note_committed([RecentPut(GROUP, 1, [messages[-1]], [recalls] if recalls else [])])
 
     def head(self) -> int:
         (head,) = self.history.heads([GROUP])
@@ -137,3 +138,39 @@ def test_old_pages_do_not_push_new_ones_out() -> None:
     assert [one.seq for one in page.messages] == [3, 4]
     assert GROUP not in shelf.recent.pages
     assert shelf.head() == 10
+
+
+def test_a_lost_part_of_the_cache_does_not_keep_the_others_waiting() -> None:
+    shelf = Shelf()
+    other = GroupId("other")
+    shelf.store.add_group(group_id=other)
+    shelf.recent.lost_groups = {GROUP}
+
+    def commit(seq: int) -> None:
+        for group_id in (GROUP, other):
+            shelf.store.messages[group_id].append(stored(seq))
+        shelf.history.note_committed([RecentPut(group_id, 1, [stored(seq)]) for group_id in (GROUP, other)])
+
+    commit(1)
+    assert shelf.history.broken_groups == 1
+    commit(2)
+    assert sorted(shelf.recent.pages[other]) == [1, 2]
+    assert GROUP not in shelf.recent.pages
+    shelf.clock.advance(2)
+    shelf.history.heal()
+    assert shelf.history.broken_groups == 1
+    commit(3)
+    assert sorted(shelf.recent.pages[other]) == [1, 2, 3]
+    shelf.recent.lost_groups = set()
+    shelf.clock.advance(20)
+    shelf.history.heal()
+    assert sorted(shelf.recent.pages[GROUP]) == [1, 2, 3]
+
+
+def test_a_batch_of_many_groups_is_one_call_of_the_cache() -> None:
+    shelf = Shelf()
+    calls: list[int] = []
+    put_many = shelf.recent.put_many
+    shelf.recent.put_many = lambda puts: calls.append(len(puts)) or put_many(puts)
+    shelf.history.note_committed([RecentPut(GroupId(f"g{number}"), 1, [stored(1), stored(2), stored(4)]) for number in range(100)])
+    assert calls == [200]
