@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter
 
-from throng.adapters.redis_errors import KINDS
+KINDS = ("timeout", "connection", "credentials", "cluster", "full", "command")
+"""Those of `throng.adapters.redis_errors`, which pure code must not import."""
 
 
 class RedisMetrics:

@@ -10,8 +10,9 @@ import redis
 from throng.adapters.redis_access import RedisAccess
 from throng.adapters.redis_calls import Script, command
 from throng.adapters.redis_client import RedisThreads
-from throng.adapters.redis_errors import checked, kind_of, translate, unless_all_failed
+from throng.adapters.redis_errors import KINDS, checked, kind_of, translate, unless_all_failed
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
+from throng.runtime import redis_metrics
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,10 @@ def test_exceptions_become_codes_and_keep_their_cause(raised, code, kind):
     error = translate(raised)
     assert (error.code, kind_of(raised)) == (code, kind)
     assert error.__cause__ is raised
+
+
+def test_every_kind_is_counted():
+    assert redis_metrics.KINDS == KINDS
 
 
 def test_errors_in_results():
