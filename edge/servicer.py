@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -12,9 +13,17 @@ from google.protobuf.message import DecodeError
 from edge.ports import EdgeEvent
 from throng.api.edge.v1 import edge_pb2
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_limits import FIRST_MESSAGE_SECONDS
+from throng.runtime.rpc_streams import StreamSlots
 
 MAX_WAITING_EVENTS = 10_000
 """Events posted to the hub and not taken over yet; above it the streams are not read: flow control holds the routers back."""
+
+MAX_EVENTS = 10_000
+"""Events in one message of a Deliver stream."""
+
+MAX_DELIVER_STREAMS = 64
+"""One per router replica."""
 
 MAX_DRAIN_WINDOW_MS = 600_000
 _log = structlog.get_logger("throng.edge")
@@ -63,6 +72,7 @@ class EdgeServicer:
         self._drain = drain
         self._events_received = events_received
         self._ending = asyncio.Event()
+        self._slots = StreamSlots("Deliver streams", most=MAX_DELIVER_STREAMS)
 
     def end_streams(self) -> None:
         """Ends all Deliver streams; the server can then stop without waiting for them."""
@@ -72,6 +82,12 @@ class EdgeServicer:
         self, request_iterator: Any, context: Any
     ) -> AsyncIterator[edge_pb2.DeliverResponse]:
         """Takes events over; answers each message with how many were taken since the stream began."""
+        with self._slots.hold(context):
+            async with contextlib.aclosing(self._deliver(request_iterator)) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _deliver(self, request_iterator: Any) -> AsyncGenerator[edge_pb2.DeliverResponse, None]:
         accepted = 0
         first = True
         requests = request_iterator.__aiter__()
@@ -80,7 +96,10 @@ class EdgeServicer:
         try:
             while True:
                 reading = asyncio.ensure_future(requests.__anext__())
-                await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+                patience = FIRST_MESSAGE_SECONDS if first else None
+                await asyncio.wait({reading, ending}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done() and not ending.done():
+                    raise ThrongError(ErrorCode.DEADLINE_EXCEEDED, "the first message must say which edge is meant, and soon")
                 if not reading.done():
                     return
                 try:
@@ -90,6 +109,10 @@ class EdgeServicer:
                 if first:
                     self._check_identity(request)
                     first = False
+                if len(request.events) > MAX_EVENTS:
+                    raise ThrongError(
+                        ErrorCode.LIMIT_EXCEEDED, f"a message holds at most {MAX_EVENTS} events", fields={"limit": str(MAX_EVENTS)}
+                    )
                 accepted += len(request.events)
                 await self._take_over(self._parse(request.events))
                 yield edge_pb2.DeliverResponse(accepted_events=accepted)

@@ -64,13 +64,15 @@ class GroupServicer(group_pb2_grpc.GroupServiceServicer):
     def ListGroups(self, request: api.ListGroupsRequest, context: Any) -> api.ListGroupsResponse:  # noqa: N802
         """Lists groups by key."""
         limit = page_limit(request.limit, default=limits.GROUPS_PAGE_DEFAULT, most=limits.GROUPS_PAGE_MAX)
-        groups = self._directory.store.list_groups(after_group_id=request.after_group_id, limit=limit)
+        groups = self._directory.store.list_groups(after_group_id=_after(request.after_group_id, "after_group_id"), limit=limit)
         return api.ListGroupsResponse(groups=[to_group(group) for group in groups], more=len(groups) == limit)
 
     def ListMembers(self, request: api.ListMembersRequest, context: Any) -> api.ListMembersResponse:  # noqa: N802
         """Lists members by key."""
         limit = page_limit(request.limit, default=limits.MEMBERS_PAGE_DEFAULT, most=limits.MEMBERS_PAGE_MAX)
-        members = self._directory.store.list_members(_group_id(request.group_id), after_user_id=request.after_user_id, limit=limit)
+        members = self._directory.store.list_members(
+            _group_id(request.group_id), after_user_id=_after(request.after_user_id, "after_user_id"), limit=limit
+        )
         return api.ListMembersResponse(members=[to_member(member) for member in members], more=len(members) == limit)
 
     def AddMembers(self, request: api.AddMembersRequest, context: Any) -> api.AddMembersResponse:  # noqa: N802
@@ -121,7 +123,7 @@ class GroupServicer(group_pb2_grpc.GroupServiceServicer):
         """Lists the groups of a user by key."""
         limit = page_limit(request.limit, default=limits.GROUPS_PAGE_MAX, most=limits.GROUPS_PAGE_MAX)
         groups = self._directory.store.list_user_groups(
-            _user_id(request.user_id, "user_id"), after_group_id=request.after_group_id, limit=limit
+            _user_id(request.user_id, "user_id"), after_group_id=_after(request.after_group_id, "after_group_id"), limit=limit
         )
         return api.ListUserGroupsResponse(groups=[_user_group(*one) for one in groups], more=len(groups) == limit)
 
@@ -170,6 +172,11 @@ def _group_id(text: str) -> GroupId:
 
 def _user_id(text: str, field: str) -> UserId:
     return UserId(check_identifier(text, field))
+
+
+def _after(text: str, field: str) -> str:
+    """Where a page begins: an id, or empty for the first."""
+    return check_identifier(text, field) if text else ""
 
 
 def _role(value: int) -> Role:

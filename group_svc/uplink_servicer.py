@@ -11,11 +11,14 @@ from throng.adapters.submission_codec import from_record
 from throng.api.uplink.v1 import uplink_pb2, uplink_pb2_grpc
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 from throng.domain.ids import check_client_msg_id
-from throng.domain.limits import CHANGES_MAX
+from throng.domain.limits import CHANGES_MAX, MAX_BODY_BYTES
+from throng.domain.message import Submission
 from throng.ports.uplink import UplinkProducer
 from throng.runtime.rpc_status import to_detail
+from throng.runtime.rpc_streams import StreamSlots
 
 _APPEND_SECONDS = 10.0
+_MAX_ORIGIN_CHARACTERS = 64
 
 
 class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
@@ -23,25 +26,15 @@ class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
 
     def __init__(self, producer: UplinkProducer, *, max_streams: int) -> None:
         self._producer = producer
-        self._max_streams = max_streams
-        self._lock = threading.Lock()
-        self._streams: set[Any] = set()
-        self._closed = False
+        self._slots = StreamSlots("uplink streams", most=max_streams)
 
     def Append(  # noqa: N802
         self, request_iterator: Iterator[uplink_pb2.AppendRequest], context: Any
     ) -> Iterator[uplink_pb2.AppendResponse]:
         """Appends batches in order; answers each with the records that found no place."""
-        with self._lock:
-            if self._closed or len(self._streams) >= self._max_streams:
-                raise unavailable("no further uplink stream is accepted here")
-            self._streams.add(context)
-        try:
+        with self._slots.hold(context):
             for request in request_iterator:
                 yield self._append(request)
-        finally:
-            with self._lock:
-                self._streams.discard(context)
 
     def _append(self, request: uplink_pb2.AppendRequest) -> uplink_pb2.AppendResponse:
         if not 1 <= len(request.records) <= CHANGES_MAX:
@@ -53,6 +46,7 @@ class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
             try:
                 submission = from_record(record)
                 client_msg_id = check_client_msg_id(submission.client_msg_id)
+                _check_size(submission)
             except ThrongError as error:
                 outcome.done(index, error)
                 continue
@@ -65,11 +59,24 @@ class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
 
     def close(self) -> None:
         """Ends all streams and refuses new ones: edges fail over or try again. Idempotent."""
-        with self._lock:
-            self._closed = True
-            streams = list(self._streams)
-        for context in streams:
+        for context in self._slots.close():
             context.cancel()
+
+
+def _check_size(submission: Submission) -> None:
+    """The log counts records, so each must be bounded.
+
+    Raises:
+        ThrongError: TOO_LARGE or INVALID_ARGUMENT.
+    """
+    if len(submission.body) > MAX_BODY_BYTES:
+        raise ThrongError(
+            ErrorCode.TOO_LARGE,
+            f"body is longer than {MAX_BODY_BYTES} bytes",
+            fields={"field": "body", "limit": str(MAX_BODY_BYTES)},
+        )
+    if max(len(submission.origin.edge_id), len(submission.origin.conn_id)) > _MAX_ORIGIN_CHARACTERS:
+        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "origin is too long", fields={"field": "origin"})
 
 
 class _BatchOutcome:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
 import structlog
@@ -21,11 +22,17 @@ from throng.api.router.v1.router_pb2_grpc import RouterServiceServicer
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 from throng.domain.ids import EdgeId, GroupId, check_identifier
 from throng.ports.clock import Clock
+from throng.runtime.rpc_limits import FIRST_MESSAGE_SECONDS
+from throng.runtime.rpc_streams import StreamSlots
 
 _log = structlog.get_logger("throng.router.servicer")
 _MAX_PUBLICATIONS = 1_000
 _MAX_GROUPS = 10_000
 _MAX_AVOID = 16
+_MAX_ADDRESS_CHARACTERS = 256
+_MAX_URL_CHARACTERS = 2_048
+_MAX_REPORT_STREAMS = 2_000
+_MAX_PUBLISH_STREAMS = 256
 _READ_AHEAD = 64
 _GOOD_BYE_PAUSE_SECONDS = 0.2
 _GOOD_BYE_SECONDS = 3.0
@@ -51,6 +58,8 @@ class RouterServicer(RouterServiceServicer):
         self._policy = policy
         self._publishing = Publishing(directory, delivery, clock, metrics)
         self._balancer = SmoothBalancer()
+        self._report_slots = StreamSlots("report streams", most=_MAX_REPORT_STREAMS)
+        self._publish_slots = StreamSlots("publish streams", most=_MAX_PUBLISH_STREAMS)
         self._inboxes: set[Inbox[Any]] = set()
         self._stopping = False
 
@@ -75,11 +84,17 @@ class RouterServicer(RouterServiceServicer):
         self, request_iterator: Any, context: Any
     ) -> AsyncIterator[router_pb2.ReportRoutesResponse]:
         """See router.proto."""
+        with self._report_slots.hold(context):
+            async with contextlib.aclosing(self._take_reports(request_iterator, context)) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _take_reports(self, request_iterator: Any, context: Any) -> AsyncGenerator[router_pb2.ReportRoutesResponse, None]:
         inbox = self._open(request_iterator)
         self._metrics.report_streams.inc()
         session = ReportSession(self._registry, self._directory, self._clock, self._metrics, self._policy)
         try:
-            first = await inbox.take(1)
+            first = await _within_patience(inbox.take(1))
             if not first:
                 return
             if first[0].WhichOneof("report") != "identity":
@@ -106,6 +121,12 @@ class RouterServicer(RouterServiceServicer):
         self, request_iterator: Any, context: Any
     ) -> AsyncIterator[router_pb2.PublishResponse]:
         """See router.proto."""
+        with self._publish_slots.hold(context):
+            async with contextlib.aclosing(self._take_publications(request_iterator)) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _take_publications(self, request_iterator: Any) -> AsyncGenerator[router_pb2.PublishResponse, None]:
         inbox = self._open(request_iterator)
         self._metrics.publish_streams.inc()
         try:
@@ -123,6 +144,8 @@ class RouterServicer(RouterServiceServicer):
         """See router.proto."""
         if len(request.avoid_edge_ids) > _MAX_AVOID:
             raise ThrongError(ErrorCode.LIMIT_EXCEEDED, "too many edges to avoid", fields={"limit": str(_MAX_AVOID)})
+        if request.user_id:
+            check_identifier(request.user_id, "user_id")
         records = self._directory.edges()
         unreachable = {record.info.edge_id for record in records if self._delivery.is_failing(record.info.edge_id)}
         avoid = unreachable.union(EdgeId(edge_id) for edge_id in request.avoid_edge_ids)
@@ -167,6 +190,14 @@ async def _within_moment(good_bye: Coroutine[Any, Any, None]) -> None:
         _log.info("edge_good_bye_not_noted", reason=type(error).__name__)
 
 
+async def _within_patience(first: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+            return await first
+    except TimeoutError as error:
+        raise ThrongError(ErrorCode.DEADLINE_EXCEEDED, "the first report must be identity, and soon") from error
+
+
 def _invalid(text: str, field: str) -> ThrongError:
     return ThrongError(ErrorCode.INVALID_ARGUMENT, text, fields={"field": field})
 
@@ -177,6 +208,10 @@ def _edge_info(identity: router_pb2.EdgeIdentity) -> EdgeInfo:
         raise _invalid("incarnation must be milliseconds since 1970", "incarnation")
     if not identity.internal_address.rpartition(":")[2].isdigit():
         raise _invalid("internal_address must be host:port", "internal_address")
+    if len(identity.internal_address) > _MAX_ADDRESS_CHARACTERS:
+        raise _invalid(f"internal_address may have at most {_MAX_ADDRESS_CHARACTERS} characters", "internal_address")
+    if len(identity.public_url) > _MAX_URL_CHARACTERS:
+        raise _invalid(f"public_url may have at most {_MAX_URL_CHARACTERS} characters", "public_url")
     if not identity.public_url:
         raise _invalid("public_url is missing", "public_url")
     if identity.weight > 1_000:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections.abc import Iterator
 
 import grpc
 
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
-from throng.domain.errors import unavailable
+from throng.domain.errors import ThrongError
 from throng.ports.clock import Clock
+from throng.runtime.rpc_streams import StreamSlots
 from unread_svc import wire
 from unread_svc.best_effort_window import BestEffortWindow
 from unread_svc.core.cursors import merge
@@ -43,10 +44,7 @@ class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
         self._window = window
         self._metrics = metrics
         self._clock = clock
-        self._max_observe_streams = max_observe_streams
-        self._streams: set[grpc.ServicerContext] = set()
-        self._streams_lock = threading.Lock()
-        self._ending = False
+        self._slots = StreamSlots("observation streams", most=max_observe_streams)
 
     def ReportCursors(  # noqa: N802
         self, request: unread_pb2.ReportCursorsRequest, context: grpc.ServicerContext
@@ -69,15 +67,13 @@ class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
         self, request_iterator: Iterator[unread_pb2.ObserveRequest], context: grpc.ServicerContext
     ) -> unread_pb2.ObserveResponse:
         """Applies observations until group_svc or `end_streams` closes the stream. What cannot be applied is lost and heals."""
-        self._enter(context)
         accepted = 0
-        try:
-            for request in request_iterator:
-                accepted += self._observe(request)
-        except grpc.RpcError:
-            pass  # the other side went away, or `end_streams` was called; there is nobody to answer
-        finally:
-            self._leave(context)
+        with self._slot(context):
+            try:
+                for request in request_iterator:
+                    accepted += self._observe(request)
+            except grpc.RpcError:
+                pass  # the other side went away, or `end_streams` was called; there is nobody to answer
         return unread_pb2.ObserveResponse(accepted=accepted)
 
     def _observe(self, request: unread_pb2.ObserveRequest) -> int:
@@ -86,25 +82,21 @@ class UnreadServicer(unread_pb2_grpc.UnreadServiceServicer):
             self._metrics.observations_malformed(malformed)
         return self._window.observe(observations)
 
-    def _enter(self, context: grpc.ServicerContext) -> None:
-        with self._streams_lock:
-            if self._ending or len(self._streams) >= self._max_observe_streams:
+    @contextlib.contextmanager
+    def _slot(self, context: grpc.ServicerContext) -> Iterator[None]:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self._slots.hold(context))
+            except ThrongError:
                 self._metrics.stream_refused()
-                raise unavailable("too many observation streams are open, or the service is stopping")
-            self._streams.add(context)
-        self._metrics.stream_opened()
-
-    def _leave(self, context: grpc.ServicerContext) -> None:
-        with self._streams_lock:
-            self._streams.discard(context)
-        self._metrics.stream_closed()
+                raise
+            self._metrics.stream_opened()
+            held.callback(self._metrics.stream_closed)
+            yield
 
     def end_streams(self) -> None:
         """Ends all observation streams and takes no more; call it before the server stops."""
-        with self._streams_lock:
-            self._ending = True
-            streams = list(self._streams)
-        for context in streams:
+        for context in self._slots.close():
             context.cancel()
 
     def GetUnreadCounts(  # noqa: N802

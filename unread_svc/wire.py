@@ -12,6 +12,9 @@ from unread_svc.ports import Countable, Observation, ReadCursor, UserInGroup
 
 MAX_CURSORS = 10_000
 MAX_OBSERVATIONS = 1_000
+MAX_ENTRIES = 10_000
+"""New and recalled messages in one message of observations."""
+
 MAX_PAIRS = 1_000
 MAX_GROUPS = 500
 MAX_SEQ = (1 << 53) - 1
@@ -75,6 +78,8 @@ def read_observations(request: unread_pb2.ObserveRequest) -> tuple[list[Observat
         ThrongError: INVALID_ARGUMENT or LIMIT_EXCEEDED.
     """
     check_size("observations", len(request.observations), MAX_OBSERVATIONS)
+    entries = sum(len(one.added) + len(one.removed_seqs) for one in request.observations)
+    check_size("added and removed_seqs", entries, MAX_ENTRIES, minimum=0)
     found = [_observation(observation) for observation in request.observations if _is_sound(observation)]
     return found, len(request.observations) - len(found)
 

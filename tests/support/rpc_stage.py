@@ -128,7 +128,7 @@ def call_all(address: str, rules: RpcSecurity) -> list[Any]:
 
 
 async def call_all_aio(address: str, rules: RpcSecurity) -> list[Any]:
-    """The same by a channel on asyncio, its streams fed by an iterator (a write that meets the end of its stream ends in INTERNAL)."""
+    """The same by a channel on asyncio, its streams fed by an iterator."""
     async with rpc_aio.channel([address], rules) as channel:
         router = router_pb2_grpc.RouterServiceStub(channel)
         outcomes: list[Any] = []

@@ -5,6 +5,7 @@
 - `rpc_security.py` certificates and tokens between services, read and checked
 - `rpc_tokens.py`  tokens on calls, sent and checked
 - `rpc_limits.py`  bounds of connections, messages and calls
+- `rpc_streams.py` bounds of streams, in all and per peer
 - `secret_files.py` secrets from files
 - `redis_settings.py` settings of whoever uses Redis
 - `redis_metrics.py` failures of Redis, by kind
