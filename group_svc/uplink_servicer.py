@@ -18,7 +18,6 @@ from throng.runtime.rpc_status import to_detail
 from throng.runtime.rpc_streams import StreamSlots
 
 _APPEND_SECONDS = 10.0
-_MAX_ORIGIN_CHARACTERS = 64
 
 
 class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
@@ -67,7 +66,7 @@ def _check_size(submission: Submission) -> None:
     """The log counts records, so each must be bounded.
 
     Raises:
-        ThrongError: TOO_LARGE or INVALID_ARGUMENT.
+        ThrongError: TOO_LARGE.
     """
     if len(submission.body) > MAX_BODY_BYTES:
         raise ThrongError(
@@ -75,8 +74,6 @@ def _check_size(submission: Submission) -> None:
             f"body is longer than {MAX_BODY_BYTES} bytes",
             fields={"field": "body", "limit": str(MAX_BODY_BYTES)},
         )
-    if max(len(submission.origin.edge_id), len(submission.origin.conn_id)) > _MAX_ORIGIN_CHARACTERS:
-        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "origin is too long", fields={"field": "origin"})
 
 
 class _BatchOutcome:

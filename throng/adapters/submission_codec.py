@@ -39,7 +39,9 @@ def from_record(record: uplink_pb2.SubmittedMessage) -> Submission:
         ThrongError: INVALID_ARGUMENT for a record that no edge of ours writes (a poison record).
     """
     name = record.body.WhichOneof("content")
-    if name not in _KINDS or not is_identifier(record.group_id) or not is_identifier(record.user_id):
+    ids = (record.group_id, record.user_id, record.origin.edge_id, record.origin.conn_id)
+    # An answer to nobody would be a publication that no router takes, and would hold up all behind it.
+    if name not in _KINDS or not all(map(is_identifier, ids)):
         raise ThrongError(ErrorCode.INVALID_ARGUMENT, "the uplink record is not a submission")
     return Submission(
         group_id=GroupId(record.group_id),
