@@ -191,7 +191,7 @@ class DeliverRequest(_message.Message):
     """Required in the first message only. Its life; another one ends the stream with FAILED_PRECONDITION."""
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Optional. Serialized EdgeEvents."""
+        """Optional. Serialized EdgeEvents, at most 10,000 a message."""
 
     def __init__(
         self,

@@ -34,9 +34,9 @@ class EdgeIdentity(_message.Message):
     incarnation: _builtins.int
     """Required. Life of the process: start time in milliseconds since 1970 UTC; a higher one replaces a lower one."""
     internal_address: _builtins.str
-    """Required. host:port of its gRPC server."""
+    """Required. host:port of its gRPC server, at most 256 characters."""
     public_url: _builtins.str
-    """Required. Base of the address for clients, such as `ws://host:port`."""
+    """Required. Base of the address for clients, such as `ws://host:port`; at most 2,048 characters."""
     weight: _builtins.int
     """Optional. Share of new clients set by hand, 1 to 1,000; 0: derived from load."""
     def __init__(
@@ -91,7 +91,7 @@ class RouteDelta(_message.Message):
     GROUPS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupCount]:
-        """Required. Groups gained, lost or changed."""
+        """Required. Groups gained, lost or changed, at most 10,000 a message."""
 
     def __init__(
         self,

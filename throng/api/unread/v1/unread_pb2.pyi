@@ -170,7 +170,7 @@ class ObserveRequest(_message.Message):
     OBSERVATIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def observations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Observation]:
-        """Required. 1 to 1,000 observations."""
+        """Required. 1 to 1,000 observations, with 10,000 entries in `added` and `removed_seqs` of all together."""
 
     def __init__(
         self,

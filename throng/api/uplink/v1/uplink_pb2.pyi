@@ -82,7 +82,7 @@ class SubmittedMessage(_message.Message):
     """Optional. Set by internal programs alone: the interval and budget do not apply."""
     @_builtins.property
     def body(self) -> _message_pb2.Message:
-        """Required. What is submitted: only `content`, `mentions` and `reply_to_seq` are set."""
+        """Required. At most 20,480 bytes; a larger one fails with TOO_LARGE. What is submitted: only `content`, `mentions` and `reply_to_seq` are set."""
 
     @_builtins.property
     def origin(self) -> Global___Origin:
