@@ -1,6 +1,6 @@
 """Shared library of Throng: what every service stands on.
 
-    cli  ->  runtime  ->  adapters  ->  ports  ->  domain
+    cli  ->  bench  ->  runtime  ->  adapters  ->  ports  ->  domain
                  api (generated from protos/) is used by runtime and adapters only
 
 - `api/`       generated messages and gRPC stubs; never edited
@@ -9,6 +9,7 @@
 - `adapters/`  ports over one technology each, and what adapters of one technology share
 - `runtime/`   settings, gRPC servers and channels, logs, metrics, threads, start and stop
 - `testing/`   fake clock, conformance suites and in-process cluster for tests
+- `bench/`     the load client and delivery oracle behind `throng bench`
 - `cli/`       the `throng` command
 """
 

@@ -7,6 +7,8 @@
 - `tokens.py`      `throng token`
 - `groups.py`      `throng group …`
 - `group_link.py`  a channel to the group service that runs on a data folder, or one started for the moment
+- `bench.py`       `throng bench`
+- `bench_progress.py` its progress on the terminal
 - `migrations.py`  `throng migrate`
 - `refusal.py`     what is wrong, in one sentence on stderr, with exit code 2
 """

@@ -17,6 +17,7 @@ _VERBS = {
     "cluster": ("throng.cluster.command", "cluster", "Start Kafka, MariaDB, Redis and several of each service here."),
     "token": ("throng.cli.tokens", "token", "Print a token for a user."),
     "migrate": ("throng.cli.migrations", "migrate", "Bring the tables to this version."),
+    "bench": ("throng.cli.bench", "bench", "Send a load to a running Throng and judge what is delivered."),
     "version": ("throng.cli.main", "version", "Print the version."),
 }
 
