@@ -105,6 +105,8 @@ class EdgeSettings(KafkaSettings, RpcSettings):
     def _check_edge_id(cls, value: str) -> str:
         if value and not is_identifier(value):
             raise ValueError("it must be 1 to 64 of A-Z a-z 0-9 _ - . :")
+        if value.startswith("internal:"):
+            raise ValueError("it must not begin with internal:, which names group services")
         return value
 
     @field_validator("public_url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import CollectorRegistry
 
+from group_svc.adapters.grpc_answer_forwarder import GrpcAnswerForwarder
 from group_svc.adapters.grpc_publisher import GrpcPublisher
 from group_svc.adapters.grpc_unread_observer import GrpcUnreadObserver
 from group_svc.adapters.memory_answer_waiters import MemoryAnswerWaiters
@@ -140,6 +142,7 @@ class GroupApp:
             split_addresses(settings.router_addresses), self._clock, self._metrics, security=self._security
         )
         self._observer = GrpcUnreadObserver(split_addresses(settings.unread_addresses), self._metrics, security=self._security)
+        self._forwarder = GrpcAnswerForwarder(self._metrics, security=self._security)
         self._stopping = contextlib.ExitStack()
         self.grpc_address = ""
 
@@ -172,6 +175,7 @@ class GroupApp:
             publisher=self._publisher,
             observer=self._observer,
             waiters=self._waiters,
+            forwarder=self._forwarder,
             inspector=ProtoBodyInspector(),
             safety=safety,
             clock=self._clock,
@@ -192,6 +196,8 @@ class GroupApp:
         self._observer.start()
         self._stopping.callback(lambda: self._publisher.stop(_FLUSH_SECONDS))
         self._publisher.start()
+        self._stopping.callback(lambda: self._forwarder.stop(_FLUSH_SECONDS))
+        self._forwarder.start()
         self._stopping.callback(lambda: self._uplink.consumer.close(_FLUSH_SECONDS))
         self._stopping.callback(lambda: path.stop(self._settings.drain_seconds))
         path.start()
@@ -210,7 +216,7 @@ class GroupApp:
         )
         server.add(
             message_pb2_grpc.add_MessageServiceServicer_to_server,
-            MessageServicer(submitter, path.history, stores.messages, directory),
+            MessageServicer(submitter, self._waiters, path.history, stores.messages, directory),
             "throng.group.v1.MessageService",
         )
         uplink = UplinkServicer(self._producer, max_streams=settings.grpc_threads // 4)
@@ -218,6 +224,7 @@ class GroupApp:
         self._stopping.callback(lambda: self._end_calls(server, uplink))
         port = server.start(f"{settings.host}:{settings.port}")
         self.grpc_address = f"{settings.host}:{port}"
+        self._waiters.open(settings.internal_address or f"{_reachable_host(settings.host)}:{port}")
         _log.info("group_serves", address=self.grpc_address)
 
     def _end_calls(self, server: SyncServer, uplink: UplinkServicer) -> None:
@@ -245,3 +252,13 @@ class GroupApp:
     def stop(self) -> None:
         """Ends calls, drains the uplink, writes, publishes, flushes, closes the stores. Idempotent."""
         self._stopping.pop_all().close()
+
+
+def _reachable_host(host: str) -> str:
+    """The host itself; for a wildcard the address of this machine's name, and where it has none, loopback."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from group_svc.adapters.event_codec import from_answer
 from group_svc.adapters.proto_body_inspector import facts_of
 from group_svc.adapters.stored_message_codec import to_message
 from group_svc.core.body_check import check_body
@@ -11,14 +12,14 @@ from group_svc.core.directory import Directory
 from group_svc.core.group_rules import check_seq, page_limit
 from group_svc.core.history import History
 from group_svc.core.submitter import Submitter
-from group_svc.ports import MessageStore, Page
+from group_svc.ports import AnswerWaiters, MessageStore, Page
 from throng.api.common.v1 import message_pb2
 from throng.api.group.v1 import message_pb2 as api
 from throng.api.group.v1 import message_pb2_grpc
 from throng.api.unread.v1 import unread_pb2
 from throng.domain import limits
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.ids import GroupId, UserId, check_client_msg_id, check_identifier, recall_msg_id
+from throng.domain.ids import EdgeId, GroupId, UserId, check_client_msg_id, check_identifier, recall_msg_id
 from throng.domain.message import MessageKind
 
 DEFAULT_WAIT_SECONDS = 10.0
@@ -29,8 +30,11 @@ _REPLY_MARGIN_SECONDS = 0.05
 class MessageServicer(message_pb2_grpc.MessageServiceServicer):
     """Checks requests, asks the core, and makes responses. Errors leave as ThrongError."""
 
-    def __init__(self, submitter: Submitter, history: History, store: MessageStore, directory: Directory) -> None:
+    def __init__(
+        self, submitter: Submitter, waiters: AnswerWaiters, history: History, store: MessageStore, directory: Directory
+    ) -> None:
         self._submitter = submitter
+        self._waiters = waiters
         self._history = history
         self._store = store
         self._directory = directory
@@ -146,6 +150,19 @@ class MessageServicer(message_pb2_grpc.MessageServiceServicer):
         )
         messages = [unread_pb2.CountableMessage(seq=seq, sender_id=sender_id) for seq, sender_id in found]
         return api.ListCountableResponse(messages=messages, head_seq=head_seq, epoch=epoch)
+
+    def DeliverAnswers(self, request: api.DeliverAnswersRequest, context: Any) -> api.DeliverAnswersResponse:  # noqa: N802
+        """Answers callers that wait in this process."""
+        if not 1 <= len(request.answers) <= limits.CHANGES_MAX:
+            raise ThrongError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"a batch holds 1 to {limits.CHANGES_MAX} answers",
+                fields={"limit": str(limits.CHANGES_MAX)},
+            )
+        edge_id = EdgeId(check_identifier(request.edge_id, "edge_id"))
+        return api.DeliverAnswersResponse(
+            taken=sum(self._waiters.deliver(from_answer(edge_id, answer)) for answer in request.answers)
+        )
 
 
 def _ids(group_id: str, user_id: str) -> tuple[GroupId, UserId]:

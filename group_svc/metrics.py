@@ -12,7 +12,7 @@ from throng.runtime.redis_metrics import RedisMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 200, 300, 400, 500)
-QUEUES = ("lane", "commit", "publish", "publish_urgent", "observe")
+QUEUES = ("lane", "commit", "publish", "publish_urgent", "observe", "forward")
 
 
 class GroupMetrics:
@@ -85,6 +85,13 @@ class GroupMetrics:
         self.publish_breaks = Counter(
             "throng_group_publish_breaks_total", "Streams to a router that broke or could not be opened (hop 5).", registry=registry
         )
+        forwards = Counter(
+            "throng_group_answers_forwarded_total",
+            "Answers for callers in other group services (hop 5): delivered, or lost, which their callers repeat.",
+            ["result"],
+            registry=registry,
+        )
+        self.forwarded, self.forward_lost = forwards.labels("delivered"), forwards.labels("lost")
         self.observe_breaks = Counter(
             "throng_group_observe_breaks_total",
             "Streams to unread_svc that broke or did not open (hop 5b).",

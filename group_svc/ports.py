@@ -1,7 +1,7 @@
 """What group_svc needs from the outside: stores, the cache of recent messages, the ways out.
 
 Adapters: `MessageStore` and `MembershipStore`: `sqlite`, `mysql`; `RecentMessages`: `redis`, real or embedded;
-`Publisher`: gRPC to router_svc; `UnreadObserver`: gRPC to unread_svc.
+`Publisher`: gRPC to router_svc; `UnreadObserver`: gRPC to unread_svc; `AnswerForwarder`: gRPC to other group services.
 """
 
 from __future__ import annotations
@@ -310,7 +310,19 @@ class AnswerWaiters(Protocol):
         ...
 
     def deliver(self, answer: AnswerPublication) -> bool:
-        """Calls whoever waits; False when the origin is none of this process, and the answer must be published."""
+        """Calls whoever waits; False when the origin is none of this process, and the answer must go elsewhere."""
+        ...
+
+
+class AnswerForwarder(Protocol):
+    """Purpose: carries answers to internal callers that wait in another group service (hop 5).
+
+    Ordering, durability: none; what is lost ends in DEADLINE_EXCEEDED at the caller, who repeats with the same id.
+    Concurrency: any thread; never blocks. Overflow: answers are dropped and counted.
+    """
+
+    def forward(self, answer: AnswerPublication) -> bool:
+        """Queues an answer; False when its origin is no group service, and the answer must be published."""
         ...
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from group_svc.core.internal_origin import internal_edge_id
 from throng.domain.ids import is_identifier
 from throng.runtime.kafka_settings import KafkaConsumerSettings, KafkaSettings
 from throng.runtime.mysql_settings import MySQLSettings
@@ -23,6 +24,11 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
 
     host: str = Field("127.0.0.1", min_length=1, description="Address on which the gRPC server listens.")
     port: int = Field(7001, ge=0, le=65_535, description="Port of the gRPC server; 0: any free one.")
+    internal_address: str = Field(
+        "",
+        description="host:port at which other group services reach this one with answers for its callers; empty: host and port,"
+        " or with a wildcard host the address of this machine's name.",
+    )
     data_dir: pathlib.Path = Field(pathlib.Path("data"), description="Folder of the SQLite file with groups and messages.")
     router_addresses: str = Field("127.0.0.1:7002", description="host:port of router_svc replicas, separated by commas.")
     unread_addresses: str = Field("127.0.0.1:7003", description="host:port of unread_svc replicas, separated by commas.")
@@ -55,6 +61,13 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
     def _check_group(cls, value: str) -> str:
         if value and not is_identifier(value):
             raise ValueError("it must be 1 to 64 of A-Z a-z 0-9 _ - . :")
+        return value
+
+    @field_validator("internal_address")
+    @classmethod
+    def _check_internal_address(cls, value: str) -> str:
+        if value:
+            internal_edge_id(value, "00000000")
         return value
 
     @field_validator("router_addresses", "unread_addresses")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from group_svc.core.internal_origin import is_internal
 from throng.adapters.submission_codec import from_record
 from throng.api.uplink.v1 import uplink_pb2, uplink_pb2_grpc
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
@@ -46,6 +47,7 @@ class UplinkServicer(uplink_pb2_grpc.UplinkServiceServicer):
                 submission = from_record(record)
                 client_msg_id = check_client_msg_id(submission.client_msg_id)
                 _check_size(submission)
+                _check_origin(submission.origin.edge_id)
             except ThrongError as error:
                 outcome.done(index, error)
                 continue
@@ -74,6 +76,16 @@ def _check_size(submission: Submission) -> None:
             f"body is longer than {MAX_BODY_BYTES} bytes",
             fields={"field": "body", "limit": str(MAX_BODY_BYTES)},
         )
+
+
+def _check_origin(edge_id: str) -> None:
+    """Answers go where the origin says: only group services, which append by themselves, may name one of them.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT.
+    """
+    if is_internal(edge_id):
+        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "edge_id names no edge", fields={"field": "origin.edge_id"})
 
 
 class _BatchOutcome:

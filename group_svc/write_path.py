@@ -16,6 +16,7 @@ from group_svc.core.rate_limits import RateLimits
 from group_svc.ingest import Ingest
 from group_svc.metrics import GroupMetrics
 from group_svc.ports import (
+    AnswerForwarder,
     AnswerWaiters,
     BodyInspector,
     MembershipStore,
@@ -41,6 +42,7 @@ class WritePathPorts:
     publisher: Publisher
     observer: UnreadObserver
     waiters: AnswerWaiters
+    forwarder: AnswerForwarder
     inspector: BodyInspector
     safety: SafetyCheck
     clock: Clock
@@ -66,7 +68,7 @@ class WritePath:
         queue = CommitQueue()
         metrics.watch_queue("commit", lambda: len(queue))
         self._pump = BlockPump(ports.publisher, ports.observer, clock, metrics)
-        answers = Answers(ports.waiters, ports.publisher)
+        answers = Answers(ports.waiters, ports.forwarder, ports.publisher)
         completion = Completion(self.history, ports.groups, self._pump, answers, rates, offsets, metrics)
         self._writer = Writer(queue, ports.messages, completion, self.history, clock, metrics)
         admission = Admission(self.members, ports.inspector, ports.safety, rates, clock)

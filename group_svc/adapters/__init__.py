@@ -11,6 +11,7 @@
 - `event_codec.py`            publications as protos
 - `publish_queue.py`          what waits for a router
 - `grpc_publisher.py`         the stream to a router (hop 5)
+- `grpc_answer_forwarder.py`  answers to callers in other group services (hop 5)
 - `grpc_unread_observer.py`   the stream to unread_svc (hop 5b)
 - `memory_answer_waiters.py`  callers in this process that wait
 - `proto_body_inspector.py`   reads bodies for the checks

@@ -15,7 +15,9 @@ from throng.api.common.v1 import error_pb2, message_pb2
 from throng.api.edge.v1 import edge_pb2
 from throng.api.router.v1 import router_pb2
 from throng.domain.errors import ErrorCode
-from throng.domain.ids import GroupId
+from throng.domain.ids import ConnId, EdgeId, GroupId
+from throng.domain.message import Origin, Position
+from throng.runtime.rpc_status import from_detail
 
 _MESSAGES_TAG = bytes([message_pb2.Block.MESSAGES_FIELD_NUMBER << 3 | 2])
 
@@ -47,7 +49,7 @@ def to_publication(item: PublicationItem, *, now_ms: int) -> router_pb2.Publicat
             group_id=item.group_id, epoch=item.epoch, head_seq=item.messages[-1].seq, event=event.SerializeToString()
         )
     if isinstance(item, AnswerPublication):
-        event = edge_pb2.EdgeEvent(group_id=item.group_id, published_at_ms=now_ms, answer=_answer(item))
+        event = edge_pb2.EdgeEvent(group_id=item.group_id, published_at_ms=now_ms, answer=to_answer(item))
         return router_pb2.Publication(
             edge_id=item.origin.edge_id, incarnation=item.origin.incarnation, event=event.SerializeToString()
         )
@@ -71,7 +73,21 @@ def to_head(group_id: GroupId, epoch: int, head_seq: int, *, now_ms: int) -> rou
     return router_pb2.Publication(group_id=group_id, epoch=epoch, head_seq=head_seq, event=event.SerializeToString())
 
 
-def _answer(item: AnswerPublication) -> edge_pb2.Answer:
+def from_answer(edge_id: EdgeId, answer: edge_pb2.Answer) -> AnswerPublication:
+    """Reads the proto of an answer to one of our own callers."""
+    origin = Origin(edge_id, 0, ConnId(answer.conn_id), answer.request_id)
+    if answer.WhichOneof("outcome") == "ack":
+        ack = answer.ack
+        return AnswerPublication(
+            origin, GroupId(ack.group_id), ack.client_msg_id, Position(ack.epoch, ack.seq), sent_at_ms=ack.sent_at_ms
+        )
+    reject = answer.reject
+    error = from_detail(error_pb2.ErrorDetail(code=reject.code, text=reject.text, retry_after_ms=reject.retry_after_ms))
+    return AnswerPublication(origin, GroupId(reject.group_id), reject.client_msg_id, None, error=error)
+
+
+def to_answer(item: AnswerPublication) -> edge_pb2.Answer:
+    """Makes the proto of an answer."""
     answer = edge_pb2.Answer(conn_id=item.origin.conn_id, request_id=item.origin.request_id)
     if item.position is not None:
         ack = client_pb2.Ack(

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable
 
+from group_svc.core.internal_origin import internal_edge_id
 from group_svc.ports import AnswerPublication
 from throng.domain.errors import unavailable
 from throng.domain.ids import ConnId, EdgeId, GroupId
@@ -14,10 +15,10 @@ from throng.domain.message import Origin
 
 
 class MemoryAnswerWaiters:
-    """Who waits, by conn_id. The edge_id is this object's own, so no edge's answers are mistaken for ours."""
+    """Who waits, by conn_id. The edge_id names this object alone, so no other's answers are mistaken for ours."""
 
     def __init__(self, *, incarnation: int) -> None:
-        self._edge_id = EdgeId(f"internal:{uuid.uuid4().hex}")
+        self._edge_id: EdgeId | None = None
         self._incarnation = incarnation
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -27,15 +28,23 @@ class MemoryAnswerWaiters:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def open(self, address: str) -> None:
+        """Lets callers in; other group services bring answers to `address` (host:port).
+
+        Raises:
+            ValueError: the address does not fit into an edge_id.
+        """
+        self._edge_id = internal_edge_id(address, uuid.uuid4().hex)
+
     def register(self, on_answer: Callable[[AnswerPublication], None]) -> Origin:
         """Makes an origin whose answer calls `on_answer` once.
 
         Raises:
-            ThrongError: UNAVAILABLE after `close`.
+            ThrongError: UNAVAILABLE before `open` and after `close`.
         """
         with self._lock:
-            if self._closed:
-                raise unavailable("the group service stops")
+            if self._closed or self._edge_id is None:
+                raise unavailable("the group service starts or stops")
             conn_id = ConnId(f"call-{next(self._numbers)}")
             origin = Origin(self._edge_id, self._incarnation, conn_id)
             self._waiting[conn_id] = (origin, on_answer)

@@ -14,6 +14,7 @@
 - `history.py`           messages from the cache or the store
 - `blocks.py`            forms blocks, pure
 - `block_pump.py`        sends blocks when they are due
+- `internal_origin.py`   where internal callers wait
 - `answers.py`           to whom answers go
 - `submitter.py`         the road of internal programs
 - `directory.py`         groups and members: store, forget, tell

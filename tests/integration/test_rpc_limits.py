@@ -239,6 +239,12 @@ UNARY: list[tuple[str, str, Any, ErrorCode]] = [
     ("messages", "DeleteMessageForUser", m.DeleteMessageForUserRequest(group_id="lobby", user_id=LONG_ID, seq=1), INVALID),
     ("messages", "ListDeleted", m.ListDeletedRequest(group_id="lobby", user_id="a", limit=1_001), LIMIT),
     ("messages", "ListCountable", m.ListCountableRequest(group_id="lobby", limit=101), LIMIT),
+    (
+        "messages",
+        "DeliverAnswers",
+        m.DeliverAnswersRequest(edge_id="internal:h:1:x", answers=[e.Answer(conn_id="c")] * 1_001),
+        LIMIT,
+    ),
     ("router", "AssignEdge", r.AssignEdgeRequest(avoid_edge_ids=["e"] * 17), LIMIT),
     ("router", "AssignEdge", r.AssignEdgeRequest(user_id=LONG_ID), INVALID),
     ("router", "GetGroupRoutes", r.GetGroupRoutesRequest(group_id=LONG_ID), INVALID),

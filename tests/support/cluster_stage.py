@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from group_fakes import NobodyWaits
+from group_fakes import NobodyElse, NobodyWaits
 from prometheus_client import CollectorRegistry
 from session_stage import FakeServices, SessionStage
 
@@ -231,6 +231,7 @@ class Cluster:
             publisher=self.wires,
             observer=self.wires,
             waiters=NobodyWaits(),
+            forwarder=NobodyElse(),
             inspector=ProtoBodyInspector(),
             safety=WordListSafety(()),
             clock=self.clock,

@@ -303,3 +303,10 @@ class NobodyWaits:
 
     def deliver(self, answer) -> bool:
         return False
+
+
+class NobodyElse:
+    """`AnswerForwarder` of a group service that is alone."""
+
+    def forward(self, answer: AnswerPublication) -> bool:
+        return False

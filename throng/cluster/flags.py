@@ -112,6 +112,7 @@ class _Flags:
     def _group(self, name: str) -> dict[str, str]:
         return {
             **self._listen(name),
+            "internal_address": self._links.address("group", name, self._at[name].grpc),
             "redis_url": self._backends.redis_url(name),
             "default_group": self._plan.default_group,
             **self._services(name, "router", "unread"),

@@ -6,7 +6,19 @@ import contextlib
 from collections.abc import Iterator
 
 import pytest
-from group_fakes import FREE, GROUP, FakeRecent, FakeStore, NobodyWaits, RecordingPublisher, new_id, recall, submission, text_body
+from group_fakes import (
+    FREE,
+    GROUP,
+    FakeRecent,
+    FakeStore,
+    NobodyElse,
+    NobodyWaits,
+    RecordingPublisher,
+    new_id,
+    recall,
+    submission,
+    text_body,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -41,6 +53,7 @@ class Cluster:
             publisher=self.out,
             observer=self.out,
             waiters=NobodyWaits(),
+            forwarder=NobodyElse(),
             inspector=ProtoBodyInspector(),
             safety=WordListSafety(()),
             clock=SystemClock(),

@@ -23,40 +23,45 @@ _sym_db = _symbol_database.Default()
 
 
 from throng.api.common.v1 import message_pb2 as throng_dot_api_dot_common_dot_v1_dot_message__pb2
+from throng.api.edge.v1 import edge_pb2 as throng_dot_api_dot_edge_dot_v1_dot_edge__pb2
 from throng.api.unread.v1 import unread_pb2 as throng_dot_api_dot_unread_dot_v1_dot_unread__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!throng/api/group/v1/message.proto\x12\x0fthrong.group.v1\x1a\"throng/api/common/v1/message.proto\x1a!throng/api/unread/v1/unread.proto\"\x8a\x01\n\x12SendMessageRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\'\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x19.throng.common.v1.Message\x12\x11\n\tunlimited\x18\x05 \x01(\x08\"W\n\x13SendMessageResponse\x12,\n\x08position\x18\x01 \x01(\x0b\x32\x1a.throng.common.v1.Position\x12\x12\n\nsent_at_ms\x18\x02 \x01(\x03\"\xa7\x01\n\x13ListMessagesRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x16\n\tafter_seq\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x11\n\tup_to_seq\x18\x03 \x01(\x04\x12\x12\n\nbefore_seq\x18\x04 \x01(\x04\x12\r\n\x05limit\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\r\x12\x13\n\x0b\x66or_user_id\x18\x07 \x01(\tB\x0c\n\n_after_seq\"\x8d\x01\n\x14ListMessagesResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\x11\n\tafter_seq\x18\x03 \x01(\x04\x12+\n\x08messages\x18\x04 \x03(\x0b\x32\x19.throng.common.v1.Message\x12\x14\n\x0c\x64\x65leted_seqs\x18\x05 \x03(\x04\"F\n\x14RecallMessageRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"E\n\x15RecallMessageResponse\x12,\n\x08position\x18\x01 \x01(\x0b\x32\x1a.throng.common.v1.Position\"M\n\x1b\x44\x65leteMessageForUserRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\x1e\n\x1c\x44\x65leteMessageForUserResponse\"X\n\x12ListDeletedRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\r\"#\n\x13ListDeletedResponse\x12\x0c\n\x04seqs\x18\x01 \x03(\x04\"e\n\x14ListCountableRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x04\x12\x19\n\x11\x65xclude_sender_id\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"n\n\x15ListCountableResponse\x12\x34\n\x08messages\x18\x01 \x03(\x0b\x32\".throng.unread.v1.CountableMessage\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r2\xd6\x04\n\x0eMessageService\x12X\n\x0bSendMessage\x12#.throng.group.v1.SendMessageRequest\x1a$.throng.group.v1.SendMessageResponse\x12[\n\x0cListMessages\x12$.throng.group.v1.ListMessagesRequest\x1a%.throng.group.v1.ListMessagesResponse\x12^\n\rRecallMessage\x12%.throng.group.v1.RecallMessageRequest\x1a&.throng.group.v1.RecallMessageResponse\x12s\n\x14\x44\x65leteMessageForUser\x12,.throng.group.v1.DeleteMessageForUserRequest\x1a-.throng.group.v1.DeleteMessageForUserResponse\x12X\n\x0bListDeleted\x12#.throng.group.v1.ListDeletedRequest\x1a$.throng.group.v1.ListDeletedResponse\x12^\n\rListCountable\x12%.throng.group.v1.ListCountableRequest\x1a&.throng.group.v1.ListCountableResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!throng/api/group/v1/message.proto\x12\x0fthrong.group.v1\x1a\"throng/api/common/v1/message.proto\x1a\x1dthrong/api/edge/v1/edge.proto\x1a!throng/api/unread/v1/unread.proto\"\x8a\x01\n\x12SendMessageRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\'\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x19.throng.common.v1.Message\x12\x11\n\tunlimited\x18\x05 \x01(\x08\"W\n\x13SendMessageResponse\x12,\n\x08position\x18\x01 \x01(\x0b\x32\x1a.throng.common.v1.Position\x12\x12\n\nsent_at_ms\x18\x02 \x01(\x03\"\xa7\x01\n\x13ListMessagesRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x16\n\tafter_seq\x18\x02 \x01(\x04H\x00\x88\x01\x01\x12\x11\n\tup_to_seq\x18\x03 \x01(\x04\x12\x12\n\nbefore_seq\x18\x04 \x01(\x04\x12\r\n\x05limit\x18\x05 \x01(\r\x12\r\n\x05\x65poch\x18\x06 \x01(\r\x12\x13\n\x0b\x66or_user_id\x18\x07 \x01(\tB\x0c\n\n_after_seq\"\x8d\x01\n\x14ListMessagesResponse\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\x11\n\tafter_seq\x18\x03 \x01(\x04\x12+\n\x08messages\x18\x04 \x03(\x0b\x32\x19.throng.common.v1.Message\x12\x14\n\x0c\x64\x65leted_seqs\x18\x05 \x03(\x04\"F\n\x14RecallMessageRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"E\n\x15RecallMessageResponse\x12,\n\x08position\x18\x01 \x01(\x0b\x32\x1a.throng.common.v1.Position\"M\n\x1b\x44\x65leteMessageForUserRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0b\n\x03seq\x18\x03 \x01(\x04\"\x1e\n\x1c\x44\x65leteMessageForUserResponse\"X\n\x12ListDeletedRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x03 \x01(\x04\x12\r\n\x05limit\x18\x04 \x01(\r\"#\n\x13ListDeletedResponse\x12\x0c\n\x04seqs\x18\x01 \x03(\x04\"e\n\x14ListCountableRequest\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x11\n\tafter_seq\x18\x02 \x01(\x04\x12\x19\n\x11\x65xclude_sender_id\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\"n\n\x15ListCountableResponse\x12\x34\n\x08messages\x18\x01 \x03(\x0b\x32\".throng.unread.v1.CountableMessage\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\r\"Q\n\x15\x44\x65liverAnswersRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\'\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x16.throng.edge.v1.Answer\"\'\n\x16\x44\x65liverAnswersResponse\x12\r\n\x05taken\x18\x01 \x01(\r2\xb9\x05\n\x0eMessageService\x12X\n\x0bSendMessage\x12#.throng.group.v1.SendMessageRequest\x1a$.throng.group.v1.SendMessageResponse\x12[\n\x0cListMessages\x12$.throng.group.v1.ListMessagesRequest\x1a%.throng.group.v1.ListMessagesResponse\x12^\n\rRecallMessage\x12%.throng.group.v1.RecallMessageRequest\x1a&.throng.group.v1.RecallMessageResponse\x12s\n\x14\x44\x65leteMessageForUser\x12,.throng.group.v1.DeleteMessageForUserRequest\x1a-.throng.group.v1.DeleteMessageForUserResponse\x12X\n\x0bListDeleted\x12#.throng.group.v1.ListDeletedRequest\x1a$.throng.group.v1.ListDeletedResponse\x12^\n\rListCountable\x12%.throng.group.v1.ListCountableRequest\x1a&.throng.group.v1.ListCountableResponse\x12\x61\n\x0e\x44\x65liverAnswers\x12&.throng.group.v1.DeliverAnswersRequest\x1a\'.throng.group.v1.DeliverAnswersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'throng.api.group.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=126
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=264
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=266
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=353
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=356
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=523
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=526
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=667
-  _globals['_RECALLMESSAGEREQUEST']._serialized_start=669
-  _globals['_RECALLMESSAGEREQUEST']._serialized_end=739
-  _globals['_RECALLMESSAGERESPONSE']._serialized_start=741
-  _globals['_RECALLMESSAGERESPONSE']._serialized_end=810
-  _globals['_DELETEMESSAGEFORUSERREQUEST']._serialized_start=812
-  _globals['_DELETEMESSAGEFORUSERREQUEST']._serialized_end=889
-  _globals['_DELETEMESSAGEFORUSERRESPONSE']._serialized_start=891
-  _globals['_DELETEMESSAGEFORUSERRESPONSE']._serialized_end=921
-  _globals['_LISTDELETEDREQUEST']._serialized_start=923
-  _globals['_LISTDELETEDREQUEST']._serialized_end=1011
-  _globals['_LISTDELETEDRESPONSE']._serialized_start=1013
-  _globals['_LISTDELETEDRESPONSE']._serialized_end=1048
-  _globals['_LISTCOUNTABLEREQUEST']._serialized_start=1050
-  _globals['_LISTCOUNTABLEREQUEST']._serialized_end=1151
-  _globals['_LISTCOUNTABLERESPONSE']._serialized_start=1153
-  _globals['_LISTCOUNTABLERESPONSE']._serialized_end=1263
-  _globals['_MESSAGESERVICE']._serialized_start=1266
-  _globals['_MESSAGESERVICE']._serialized_end=1864
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=157
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=295
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=297
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=384
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=387
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=554
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=557
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=698
+  _globals['_RECALLMESSAGEREQUEST']._serialized_start=700
+  _globals['_RECALLMESSAGEREQUEST']._serialized_end=770
+  _globals['_RECALLMESSAGERESPONSE']._serialized_start=772
+  _globals['_RECALLMESSAGERESPONSE']._serialized_end=841
+  _globals['_DELETEMESSAGEFORUSERREQUEST']._serialized_start=843
+  _globals['_DELETEMESSAGEFORUSERREQUEST']._serialized_end=920
+  _globals['_DELETEMESSAGEFORUSERRESPONSE']._serialized_start=922
+  _globals['_DELETEMESSAGEFORUSERRESPONSE']._serialized_end=952
+  _globals['_LISTDELETEDREQUEST']._serialized_start=954
+  _globals['_LISTDELETEDREQUEST']._serialized_end=1042
+  _globals['_LISTDELETEDRESPONSE']._serialized_start=1044
+  _globals['_LISTDELETEDRESPONSE']._serialized_end=1079
+  _globals['_LISTCOUNTABLEREQUEST']._serialized_start=1081
+  _globals['_LISTCOUNTABLEREQUEST']._serialized_end=1182
+  _globals['_LISTCOUNTABLERESPONSE']._serialized_start=1184
+  _globals['_LISTCOUNTABLERESPONSE']._serialized_end=1294
+  _globals['_DELIVERANSWERSREQUEST']._serialized_start=1296
+  _globals['_DELIVERANSWERSREQUEST']._serialized_end=1377
+  _globals['_DELIVERANSWERSRESPONSE']._serialized_start=1379
+  _globals['_DELIVERANSWERSRESPONSE']._serialized_end=1418
+  _globals['_MESSAGESERVICE']._serialized_start=1421
+  _globals['_MESSAGESERVICE']._serialized_end=2118
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from throng.api.common.v1 import message_pb2 as _message_pb2
+from throng.api.edge.v1 import edge_pb2 as _edge_pb2
 from throng.api.unread.v1 import unread_pb2 as _unread_pb2
 import builtins as _builtins
 import sys
@@ -402,3 +403,55 @@ class ListCountableResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCountableResponse: _TypeAlias = ListCountableResponse  # noqa: Y015
+
+@_typing.final
+class DeliverAnswersRequest(_message.Message):
+    """Brings answers to callers of SendMessage and RecallMessage that wait in another group service than the one that handled
+    their messages.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_ID_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    edge_id: _builtins.str
+    """Required. The `edge_id` of their submissions: `internal:HOST:PORT:LIFE`. Answers for another life are dropped."""
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[_edge_pb2.Answer]:
+        """Required. 1 to 1,000 answers. More fail with LIMIT_EXCEEDED."""
+
+    def __init__(
+        self,
+        *,
+        edge_id: _builtins.str = ...,
+        answers: _abc.Iterable[_edge_pb2.Answer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "edge_id", b"edge_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverAnswersRequest: _TypeAlias = DeliverAnswersRequest  # noqa: Y015
+
+@_typing.final
+class DeliverAnswersResponse(_message.Message):
+    """The answers were taken over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAKEN_FIELD_NUMBER: _builtins.int
+    taken: _builtins.int
+    """Output only. How many were for this process and life."""
+    def __init__(
+        self,
+        *,
+        taken: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["taken", b"taken"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverAnswersResponse: _TypeAlias = DeliverAnswersResponse  # noqa: Y015

@@ -65,6 +65,11 @@ class MessageServiceStub:
                 request_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableRequest.SerializeToString,
                 response_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableResponse.FromString,
                 _registered_method=True)
+        self.DeliverAnswers = channel.unary_unary(
+                '/throng.group.v1.MessageService/DeliverAnswers',
+                request_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersResponse.FromString,
+                _registered_method=True)
 
 
 class MessageServiceServicer:
@@ -113,6 +118,13 @@ class MessageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeliverAnswers(self, request, context):
+        """From one group service to another: answers for callers that wait there. What is lost, the callers repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +157,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.ListCountable,
                     request_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableRequest.FromString,
                     response_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableResponse.SerializeToString,
+            ),
+            'DeliverAnswers': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeliverAnswers,
+                    request_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersRequest.FromString,
+                    response_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +327,33 @@ class MessageService:
             '/throng.group.v1.MessageService/ListCountable',
             throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableRequest.SerializeToString,
             throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeliverAnswers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.group.v1.MessageService/DeliverAnswers',
+            throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersRequest.SerializeToString,
+            throng_dot_api_dot_group_dot_v1_dot_message__pb2.DeliverAnswersResponse.FromString,
             options,
             channel_credentials,
             insecure,

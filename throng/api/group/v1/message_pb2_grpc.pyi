@@ -45,6 +45,8 @@ class MessageServiceStub:
     """Tells what a user deleted for themself."""
     ListCountable: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListCountableRequest, _message_pb2.ListCountableResponse]
     """Tells the newest messages that count as unread."""
+    DeliverAnswers: _grpc.UnaryUnaryMultiCallable[_message_pb2.DeliverAnswersRequest, _message_pb2.DeliverAnswersResponse]
+    """From one group service to another: answers for callers that wait there. What is lost, the callers repeat."""
 
 @_typing.type_check_only
 class MessageServiceAsyncStub(MessageServiceStub):
@@ -63,6 +65,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """Tells what a user deleted for themself."""
     ListCountable: _aio.UnaryUnaryMultiCallable[_message_pb2.ListCountableRequest, _message_pb2.ListCountableResponse]  # type: ignore[assignment]
     """Tells the newest messages that count as unread."""
+    DeliverAnswers: _aio.UnaryUnaryMultiCallable[_message_pb2.DeliverAnswersRequest, _message_pb2.DeliverAnswersResponse]  # type: ignore[assignment]
+    """From one group service to another: answers for callers that wait there. What is lost, the callers repeat."""
 
 class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by group_svc."""
@@ -114,5 +118,13 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.ListCountableResponse, _abc.Awaitable[_message_pb2.ListCountableResponse]]:
         """Tells the newest messages that count as unread."""
+
+    @_abc_1.abstractmethod
+    def DeliverAnswers(
+        self,
+        request: _message_pb2.DeliverAnswersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.DeliverAnswersResponse, _abc.Awaitable[_message_pb2.DeliverAnswersResponse]]:
+        """From one group service to another: answers for callers that wait there. What is lost, the callers repeat."""
 
 def add_MessageServiceServicer_to_server(servicer: MessageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
