@@ -22,7 +22,13 @@ from throng.cluster.keeper import started_at
 from throng.testing.servers import ServerMissing
 
 pytestmark = pytest.mark.e2e
-SMALL = ClusterPlan(groups=1, uplink="grpc", store="sqlite", proxied=frozenset({"edge->group", "client->edge"}))
+SMALL = ClusterPlan(
+    groups=1,
+    uplink="grpc",
+    store="sqlite",
+    proxied=frozenset({"edge->group", "client->edge"}),
+    environment={"router-2": {"CLUSTER_TEST": "yes"}},
+)
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
@@ -61,6 +67,12 @@ def test_a_dead_process_comes_back_at_its_addresses(small: Cluster) -> None:
     assert router.restarts == 1
     wait_for(lambda: pids_of(small.folder)["router-2"] == router.pid, "cluster.json names the old process")
     assert small.metric("throng_router_edges_alive", "router-2") >= 0
+
+
+def test_one_process_has_a_variable_that_the_others_lack(small: Cluster) -> None:
+    variables = {name: pathlib.Path(f"/proc/{small.processes[name].pid}/environ").read_bytes() for name in ("router-1", "router-2")}
+    assert b"\0CLUSTER_TEST=yes\0" in variables["router-2"] + b"\0"
+    assert b"CLUSTER_TEST" not in variables["router-1"]
 
 
 def test_what_was_killed_on_purpose_stays_dead_until_it_is_started(small: Cluster) -> None:

@@ -147,6 +147,7 @@ class Cluster:
                 layout.addresses[name],
                 log=self.logs / f"{name}.log",
                 keeper=keeper,
+                environment=self.plan.environment.get(name, {}),
             )
             for name in layout.addresses
         }

@@ -45,6 +45,7 @@ class ClusterPlan:
         restart_dead: a process that dies is started again, after 0.5 s at first, later after up to 10 s.
         tls: certificates and a shared token between the services.
         flags: further settings by kind of service, such as {"edge": {"min_send_interval_ms": "0"}}.
+        environment: further environment variables by name of process, such as {"edge-2": {"TZ": "UTC"}}.
         backend_options: further options of servers: settings of Kafka, options of MariaDB as {"--name": "value"}.
         uplink, store: `grpc` and `sqlite` take no Kafka and no MariaDB, for one group service and one unread service only.
         start_seconds: how long everything may take to become ready, seconds.
@@ -61,6 +62,7 @@ class ClusterPlan:
     restart_dead: bool = True
     tls: bool = False
     flags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     backend_options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     uplink: Literal["kafka", "grpc"] = "kafka"
     store: Literal["mysql", "sqlite"] = "mysql"

@@ -51,7 +51,15 @@ class ServiceProcess:
     """
 
     def __init__(
-        self, name: str, kind: str, flags: Mapping[str, str], addresses: Addresses, *, log: pathlib.Path, keeper: Keeper
+        self,
+        name: str,
+        kind: str,
+        flags: Mapping[str, str],
+        addresses: Addresses,
+        *,
+        log: pathlib.Path,
+        keeper: Keeper,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -59,6 +67,7 @@ class ServiceProcess:
         self.log = log
         self.restarts = 0
         self._flags = dict(flags)
+        self._environment = {**os.environ, **(environment or {})}
         self._keeper = keeper
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +98,9 @@ class ServiceProcess:
             command += [f"--metrics-port={self.addresses.metrics.rpartition(':')[2]}"]
             command += [f"--{field.replace('_', '-')}={value}" for field, value in self._flags.items()]
             with self.log.open("ab") as log:
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=self._environment
+                )
             self._started_at = time.monotonic()
             self._keeper.note(self._process.pid)
 
