@@ -69,7 +69,7 @@ class GrpcPublisher:
             self._watcher.start()
 
     def _run(self) -> None:
-        turn = 0
+        turn = random.randrange(len(self._addresses))  # several group services spread over the routers
         pause_seconds = _FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
             address = self._addresses[turn % len(self._addresses)]

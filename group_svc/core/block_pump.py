@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from group_svc.core.blocks import BlockFormer
 from group_svc.metrics import GroupMetrics
@@ -14,6 +15,17 @@ from throng.domain.message import StoredMessage
 from throng.ports.clock import Clock
 
 _LONGEST_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a batch stored in one group: messages rising by seq, and (target, event) for each recall among them."""
+
+    group_id: GroupId
+    epoch: int
+    messages: Sequence[StoredMessage]
+    recalls: Sequence[tuple[int, int]]
+    settings: GroupSettings
 
 
 class BlockPump:
@@ -27,24 +39,23 @@ class BlockPump:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._stopping = False
+        self._wakes_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="group-blocks", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
 
-    def add(
-        self,
-        group_id: GroupId,
-        epoch: int,
-        messages: Sequence[StoredMessage],
-        recalls: Sequence[tuple[int, int]],
-        settings: GroupSettings,
-    ) -> None:
-        """Takes persisted messages of one group, as `BlockFormer.add`."""
+    def add(self, stored: Sequence[Stored]) -> None:
+        """Takes what one batch stored, group by group; what goes at once goes in one publication."""
         with self._changed:
-            self._send(self._former.add(group_id, epoch, messages, recalls, settings, self._clock.monotonic()))
-            if self._former.waiting:
+            now = self._clock.monotonic()
+            ready: list[BlockPublication] = []
+            for each in stored:
+                ready += self._former.add(each.group_id, each.epoch, each.messages, each.recalls, each.settings, now)
+            self._send(ready)
+            deadline = self._former.next_deadline()
+            if deadline is not None and deadline < self._wakes_at:
                 self._changed.notify_all()
 
     def flush_due(self) -> None:
@@ -71,7 +82,9 @@ class BlockPump:
                 if deadline is not None:
                     wait_seconds = min(max(deadline - self._clock.monotonic(), 0.0), _LONGEST_WAIT_SECONDS)
                 if not self._stopping and wait_seconds:
+                    self._wakes_at = self._clock.monotonic() + wait_seconds
                     self._changed.wait(wait_seconds)
+                    self._wakes_at = float("-inf")
 
     def stop(self) -> None:
         """Sends what waits and ends the thread. Idempotent."""

@@ -20,7 +20,10 @@ class CommitQueue:
 
     def __init__(self, *, capacity: int = 2_000) -> None:
         self._capacity = capacity
-        self._changed = threading.Condition()
+        # Two conditions on one lock: lanes that wait for room must not wake each other, or a full queue burns a core.
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
         self._high: collections.deque[Pending] = collections.deque()
         self._normal: collections.deque[Pending] = collections.deque()
         self._normal_users: collections.Counter[UserId] = collections.Counter()
@@ -31,15 +34,15 @@ class CommitQueue:
 
     def put(self, items: Sequence[Pending]) -> bool:
         """Adds items in order; waits for room. False when the queue was closed: what is left of `items` is not taken."""
-        with self._changed:
+        with self._lock:
             for item in items:
                 while len(self) >= self._capacity and not self._closed:
-                    self._changed.notify_all()
-                    self._changed.wait(1.0)
+                    self._filled.notify()
+                    self._room.wait(1.0)
                 if self._closed:
                     return False
                 self._place(item)
-            self._changed.notify_all()
+            self._filled.notify()
             return True
 
     def _place(self, item: Pending) -> None:
@@ -52,9 +55,9 @@ class CommitQueue:
 
     def take(self, max_items: int, timeout_seconds: float) -> list[Pending]:
         """Takes what waits, at most so many; waits for the first one at most so long."""
-        with self._changed:
+        with self._lock:
             if not self._high and not self._normal and not self._closed:
-                self._changed.wait(timeout_seconds)
+                self._filled.wait(timeout_seconds)
             taken: list[Pending] = []
             while self._high and len(taken) < max_items:
                 taken.append(self._high.popleft())
@@ -65,14 +68,16 @@ class CommitQueue:
                 if not self._normal_users[user_id]:
                     del self._normal_users[user_id]
                 taken.append(item)
-            self._changed.notify_all()
+            if taken:
+                self._room.notify_all()
             return taken
 
     def close(self) -> None:
         """Ends every wait; nothing is put any more, what is in can still be taken. Idempotent."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            self._filled.notify_all()
+            self._room.notify_all()
 
     @property
     def closed(self) -> bool:

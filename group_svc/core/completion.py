@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from group_svc.core.answers import Answers
-from group_svc.core.block_pump import BlockPump
+from group_svc.core.block_pump import BlockPump, Stored
 from group_svc.core.history import History
 from group_svc.core.offsets import OffsetTracker
 from group_svc.core.pending import Pending
@@ -99,8 +99,12 @@ class Completion:
             self._note_published(group_id, (epoch, messages[-1].seq))
             commits.append((RecentPut(group_id, epoch, messages, list(fresh.recalls)), fresh))
         self._history.note_committed([commit for commit, _ in commits])
-        for commit, fresh in commits:
-            self._pump.add(commit.group_id, commit.epoch, commit.messages, list(fresh.recalls.items()), fresh.settings)
+        self._pump.add(
+            [
+                Stored(commit.group_id, commit.epoch, commit.messages, list(fresh.recalls.items()), fresh.settings)
+                for commit, fresh in commits
+            ]
+        )
 
     def _fresh(self, batch: Sequence[Pending], outcomes: Sequence[Outcome]) -> dict[tuple[GroupId, int], _Fresh]:
         """Sorts out what has not been published: new messages, and repeated ones above what this process has published.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from group_fakes import FREE, submission
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,34 @@ def test_put_waits_for_room_and_close_ends_the_wait_i8() -> None:
     blocked.join(5)
     assert results == [True, False]
     assert order(queue) == [2, 3]
+
+
+def test_lanes_that_wait_for_room_do_not_wake_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full queue is normal while the store is slow: whoever waits for room must sleep, not take turns in waking the others."""
+    queue = CommitQueue(capacity=1)
+    queue.put([pending("a", Lane.NORMAL, 0)])
+    waits: list[str] = []
+    real_wait = threading.Condition.wait
+
+    def counted(condition: threading.Condition, timeout: float | None = None) -> bool:
+        waits.append(threading.current_thread().name)
+        return real_wait(condition, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait", counted)
+    lanes = [
+        threading.Thread(target=queue.put, args=([pending(f"u{number}", Lane.NORMAL, number)],), name=f"lane-{number}")
+        for number in (1, 2, 3)
+    ]
+    for lane in lanes:
+        lane.start()
+    taken: list[int] = []
+    while len(taken) < 4:
+        taken += order(queue, 1)
+    for lane in lanes:
+        lane.join(5)
+    assert sorted(taken) == [0, 1, 2, 3]
+    # Each take may wake all three once; turn by turn it would be thousands.
+    assert len([name for name in waits if name.startswith("lane-")]) <= 12
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(Lane), st.booleans()), max_size=40), st.integers(1, 7))
