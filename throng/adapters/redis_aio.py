@@ -106,10 +106,11 @@ class RedisLoop:
         """The slot map, read again where it did not fit."""
         if not self._nodes.wants_map:
             return self._nodes.slots
+        failure: Exception = redis.exceptions.TimeoutError("no node told the slots")
         for address in self._nodes.to_ask():
             try:
                 # One node that hangs must leave time for the next.
-                async with asyncio.timeout(self._access.timeout_seconds / 3):
+                async with asyncio.timeout(self._access.timeout_seconds / 4):
                     pool = self._client(address).connection_pool
                     connection = await pool.get_connection()
                     try:
@@ -121,6 +122,8 @@ class RedisLoop:
                 return self._nodes.learn(answer, address)
             except _FAILURES as error:
                 failure = error
+                if isinstance(error, (redis.exceptions.TimeoutError, TimeoutError)):
+                    self._nodes.hold(address)
         self._nodes.note_unread()
         if self._nodes.slots is None:
             exchange.fail(failure)

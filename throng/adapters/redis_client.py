@@ -111,9 +111,13 @@ class RedisThreads:
         if not self._nodes.wants_map:
             return self._nodes.slots
         deadline = _current.deadline
+        # One node that hangs must leave time for the next.
+        share = self._access.timeout_seconds / 4
+        failure: Exception = redis.exceptions.TimeoutError("no node told the slots")
         for address in self._nodes.to_ask():
-            # One node that hangs must leave time for the next.
-            _current.deadline = min(deadline, time.monotonic() + self._access.timeout_seconds / 3)
+            if deadline - time.monotonic() < share:
+                break
+            _current.deadline = time.monotonic() + share
             try:
                 answer = self._ask(address)
                 return self._nodes.learn(answer, address)

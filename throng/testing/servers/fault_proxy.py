@@ -105,7 +105,8 @@ class FaultProxy:
             server.close()
         for writer in list(self._writers):
             sock = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):
+            # A transport that ended by itself has no socket any more.
+            with contextlib.suppress(OSError, AttributeError):
                 # Linger 0: the other end sees a reset, not an orderly end.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             writer.transport.abort()
