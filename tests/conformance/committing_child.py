@@ -1,6 +1,6 @@
 """A process that commits without end and reports on its standard output what is committed; killed by the test of I3.
 
-Usage: committing_child.py FOLDER FIRST_NUMBER
+Usage: committing_child.py FOLDER|mysql://USER@HOST:PORT/DATABASE FIRST_NUMBER
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ import sys
 import uuid
 
 from conformance_builders import candidate, recall, submission
+from mysql_tables import SERVICE_PASSWORD
 
+from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
+from group_svc.adapters.mysql_message_store import MySQLMessageStore
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
 from group_svc.adapters.sqlite_message_store import SQLiteMessageStore
-from group_svc.ports import Committed
+from group_svc.ports import Committed, MembershipStore, MessageStore
+from throng.adapters.mysql_access import MySQLAccess, parse_url
+from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.domain.errors import ThrongError
 from throng.domain.group import Group
@@ -22,10 +27,19 @@ from throng.domain.ids import GroupId
 GROUPS = ("g1", "g2")
 
 
-def main(folder: pathlib.Path, number: int) -> None:
+def open_stores(where: str) -> tuple[MembershipStore, MessageStore]:
+    """Opens the tables in a folder or in MySQL."""
+    if where.startswith("mysql://"):
+        hosts, user, name = parse_url(where)
+        mysql = MySQLDatabase(MySQLAccess(hosts, user, name, SERVICE_PASSWORD))
+        return MySQLMembershipStore(mysql), MySQLMessageStore(mysql)
+    database = SQLiteDatabase(pathlib.Path(where) / "group.db", migrations_package="group_svc.adapters.migrations_sqlite")
+    return SQLiteMembershipStore(database), SQLiteMessageStore(database)
+
+
+def main(where: str, number: int) -> None:
     """Writes one line per committed message, only after `commit` returned: group, seq, client_msg_id."""
-    database = SQLiteDatabase(folder / "group.db", migrations_package="group_svc.adapters.migrations_sqlite")
-    members, messages = SQLiteMembershipStore(database), SQLiteMessageStore(database)
+    members, messages = open_stores(where)
     for group in GROUPS:
         try:
             members.create_group(Group(GroupId(group), group), owner_id=None)
@@ -50,4 +64,4 @@ def _commit(messages, batch):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]))

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 30.0
 
 def run_and_kill(folder: pathlib.Path, number: int, *, after_lines: int) -> list[tuple[str, int, str]]:
     """Starts a committing process, kills it after so many lines, and returns all that it reported."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE), str(HERE.parent / "support")])}
     command = [sys.executable, str(HERE / "committing_child.py"), str(folder), str(number)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as child:
         assert child.stdout is not None

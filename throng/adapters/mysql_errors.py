@@ -64,13 +64,15 @@ class MySQLFailure(Exception):
         failure: what can be done about it.
         number: the server's or the driver's error number; 0: none.
         detail: words that may be shown and logged.
+        timed_out: no answer came in time; the server may go on with what it was told.
     """
 
-    def __init__(self, failure: Failure, number: int, detail: str) -> None:
+    def __init__(self, failure: Failure, number: int, detail: str, *, timed_out: bool = False) -> None:
         super().__init__(f"{failure.value} {number} {detail}")
         self.failure = failure
         self.number = number
         self.detail = detail
+        self.timed_out = timed_out
 
     def error(self) -> ThrongError:
         """The error for callers."""
@@ -94,7 +96,10 @@ def failure_of(error: Exception, where: str) -> MySQLFailure:
         if failure is Failure.REFUSED:
             words = str(error.args[1]) if number in _TELLING and len(error.args) > 1 else "see its manual"
             return MySQLFailure(failure, number, f"error {number} of {where}: {words}")
-        return MySQLFailure(failure, number, f"error {number} of {where}")
+        # The driver gives a time-out and a reset the same number.
+        timed_out = isinstance(error.__context__, TimeoutError)
+        words = "no answer in time from" if timed_out else f"error {number} of"
+        return MySQLFailure(failure, number, f"{words} {where}", timed_out=timed_out)
     if isinstance(error, UnicodeError):
         return MySQLFailure(Failure.REFUSED, 0, "a text is not Unicode")
     # Bytes that are no answer, such as the rest of a cut one: the connection is of no use any more.

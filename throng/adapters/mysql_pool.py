@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import threading
 import time
@@ -20,6 +21,7 @@ _CHECK = "SELECT @@global.read_only, @@global.innodb_read_only, @@max_allowed_pa
 _TRUSTED_SECONDS = 1.0
 _PAUSE_SECONDS = 0.2
 _LONGEST_CONNECT_SECONDS = 2.0
+_MOST_LEFT = 64
 
 
 class PoolEvents(Protocol):
@@ -97,6 +99,7 @@ class MySQLPool:
         self._refused_until = 0.0
         self._refusal: MySQLFailure | None = None
         self._closed = False
+        self._left: collections.deque[tuple[Host, int]] = collections.deque(maxlen=_MOST_LEFT)
         # The server ends what nobody uses, and with it the locks of a client that it cannot reach any more.
         self._server_patience_seconds = max(10, round(4 * access.timeout_seconds))
 
@@ -187,6 +190,8 @@ class MySQLPool:
         """One connection failed: those beside it lead to the same server."""
         self._events.mysql_lost(failure.failure.value)
         with self._changed:
+            if failure.timed_out:
+                self._left.append((lent.host, lent.driver.thread_id()))  # type: ignore[no-untyped-call]
             if failure.failure is Failure.AWAY or lent.generation != self._generation:
                 return
             self._generation += 1
@@ -248,10 +253,24 @@ class MySQLPool:
                 f"SET innodb_lock_wait_timeout = {lock_seconds}, wait_timeout = {patience}, net_read_timeout = {patience}, "
                 f"net_write_timeout = {patience}",
             )
-            return _Lent(driver, host, generation, self._check(driver, host))
+            lent = _Lent(driver, host, generation, self._check(driver, host))
+            self._end_left(lent)
+            return lent
         except BaseException:
             driver.close()
             raise
+
+    def _end_left(self, lent: _Lent) -> None:
+        """Has the server end connections that did not answer in time, and with them their transactions: it may not know yet that
+        nobody is at their other end, and they hold locks."""
+        with self._changed:
+            left = [thread_id for host, thread_id in self._left if host == lent.host]
+            for thread_id in left:
+                self._left.remove((lent.host, thread_id))
+        for thread_id in left:
+            # Most often it is gone already.
+            with contextlib.suppress(MySQLFailure):
+                _ask(lent.driver, lent.host, f"KILL {thread_id}")
 
     def _give_back(self, lent: _Lent | None, *, whole: bool) -> None:
         with self._changed:
