@@ -89,12 +89,12 @@ class _Business:
         self._loop = asyncio.get_running_loop()
         self._group_channel = rpc_aio.channel(settings.group_addresses, self.security)
         self._unread_channel = rpc_aio.channel(settings.unread_addresses, self.security)
-        self._router_channel = rpc_aio.channel(settings.router_addresses, self.security)
+        self._router_channels = [rpc_aio.channel([address], self.security) for address in settings.router_addresses]
         self.own_producer: OwnProducer | None = None
         if producer is None:
             producer = self.own_producer = self._make_producer()
         self.reporter: RouteReporter | None = None
-        self.router = RouterClient(self._router_channel, self._loop)
+        self.router = RouterClient(self._router_channels, self._loop)
         self.upstream = GrpcUpstream(
             self._group_channel,
             self._unread_channel,
@@ -126,7 +126,7 @@ class _Business:
 
     def watch(self, on_change: Callable[[bool], None]) -> None:
         """Begins to look whether group_svc answers."""
-        self._watch = LinkWatch(self._group_channel, on_change)
+        self._watch = LinkWatch(self._group_channel, on_change, replicas=len(self._settings.group_addresses))
         self._watch.start()
 
     async def serve(self, servicer: EdgeServicer) -> int:
@@ -154,7 +154,7 @@ class _Business:
         if self._server is not None:
             await self._server.stop(_GRACE_SECONDS)
         await self.upstream.stop()
-        for channel in (self._group_channel, self._unread_channel, self._router_channel):
+        for channel in (self._group_channel, self._unread_channel, *self._router_channels):
             await channel.close(None)
 
 

@@ -1,4 +1,4 @@
-"""Asks group_svc every second whether it serves, for the edge's readiness. Runs in the business loop."""
+"""Asks every second whether a group_svc serves, for the edge's readiness. Runs in the business loop."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ _log = structlog.get_logger("throng.edge")
 
 
 class LinkWatch:
-    """One health check after the other; tells every change."""
+    """One health check after the other; tells every change.
 
-    def __init__(self, channel: grpc.aio.Channel, on_change: Callable[[bool], None]) -> None:
+    The channel takes replicas in turn, so one that stops or hangs must not count for all: only when as many checks as there are
+    replicas have failed one after the other is the service away.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, on_change: Callable[[bool], None], *, replicas: int = 1) -> None:
+        """`replicas`: as many as are known, at least two checks are made anyway."""
         self._channel = channel
         self._on_change = on_change
+        self._attempts = max(replicas, 2)
         self._reachable: bool | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -37,15 +43,21 @@ class LinkWatch:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        stub: Any = health_pb2_grpc.HealthStub(self._channel)
         while True:
-            try:
-                response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS)
-                reachable = response.status == health_pb2.HealthCheckResponse.SERVING
-            except grpc.RpcError:
-                reachable = False
+            reachable = await self._any_serves()
             if reachable != self._reachable:
                 self._reachable = reachable
                 _log.info("group_service_reachable" if reachable else "group_service_away")
                 self._on_change(reachable)
             await asyncio.sleep(_EVERY_SECONDS if reachable else _EVERY_SECONDS / 4)
+
+    async def _any_serves(self) -> bool:
+        stub: Any = health_pb2_grpc.HealthStub(self._channel)
+        for _ in range(self._attempts):
+            try:
+                response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS)
+            except grpc.RpcError:
+                continue
+            if response.status == health_pb2.HealthCheckResponse.SERVING:
+                return True
+        return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import random
+from collections.abc import Awaitable, Sequence
 
 import grpc
 import grpc.aio
@@ -15,13 +16,19 @@ from throng.runtime.rpc_status import from_rpc_error
 
 _TIMEOUT_SECONDS = 1.5
 _MAX_UNDER_WAY = 1_000
+_NEXT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class RouterClient:
-    """RouterService.AssignEdge; bounded by the calls under way, above which it fails with UNAVAILABLE."""
+    """RouterService.AssignEdge; bounded by the calls under way, above which it fails with UNAVAILABLE.
 
-    def __init__(self, channel: grpc.aio.Channel, business_loop: asyncio.AbstractEventLoop) -> None:
-        self._channel = channel
+    Each call begins at another router; one that does not answer is passed over for the next.
+    """
+
+    def __init__(self, channels: Sequence[grpc.aio.Channel], business_loop: asyncio.AbstractEventLoop) -> None:
+        """`channels`: one per router address."""
+        self._channels = channels
+        self._turn = random.randrange(len(channels))
         self._loop = business_loop
         self._under_way = 0
 
@@ -44,9 +51,16 @@ class RouterClient:
 
     async def _ask(self, user_id: str, avoided: tuple[str, ...]) -> AssignedEdge:
         request = router_pb2.AssignEdgeRequest(user_id=user_id, avoid_edge_ids=avoided)
-        stub = router_pb2_grpc.RouterServiceStub(self._channel)
-        try:
-            response = await stub.AssignEdge(request, timeout=_TIMEOUT_SECONDS)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        return AssignedEdge(response.edge_id, response.public_url)
+        self._turn += 1
+        failure = unavailable("no router answers")
+        for step in range(len(self._channels)):
+            channel = self._channels[(self._turn + step) % len(self._channels)]
+            try:
+                response = await router_pb2_grpc.RouterServiceStub(channel).AssignEdge(request, timeout=_TIMEOUT_SECONDS)
+            except grpc.RpcError as error:
+                failure = from_rpc_error(error)
+                if error.code() not in _NEXT:
+                    break
+            else:
+                return AssignedEdge(response.edge_id, response.public_url)
+        raise failure

@@ -27,7 +27,9 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 
 class GrpcUnreadObserver:
-    """Overflow policy: the oldest block is dropped and counted; unread_svc sees the gap by `prev_seq` and reads.
+    """One stream to one unread_svc at a time, to the next when it breaks: any of them may take any block, for all share Redis.
+
+    Overflow policy: the oldest block is dropped and counted; unread_svc sees the gap by `prev_seq` and reads.
 
     What was on its way when the stream broke is lost in the same manner.
     """
@@ -61,8 +63,10 @@ class GrpcUnreadObserver:
 
     def _run(self) -> None:
         pause_seconds = _FIRST_PAUSE_SECONDS
+        turn = random.randrange(len(self._addresses))
         while not self._stopping.is_set():
-            channel = rpc_sync.channel(self._addresses, self._security)
+            channel = rpc_sync.channel([self._addresses[turn % len(self._addresses)]], self._security)
+            turn += 1
             try:
                 with self._changed:
                     self._life += 1

@@ -6,6 +6,7 @@ import collections
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -20,7 +21,16 @@ from throng.ports.clock import Clock
 _log = structlog.get_logger("group.history")
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 10.0
 _MAX_GROUPS = 50_000
+_FLOOR_SECONDS = 3.0
 _MAX_RECALLS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Floor:
+    """The newest head that this process saw in the store, and when it last looked (seconds, monotonic)."""
+
+    head: Position
+    seen_at: float
 
 
 class History:
@@ -29,6 +39,8 @@ class History:
     The cache may be behind the store: after a crash between commit and put, after a put that failed, after a restart of Redis from
     an old file. So a group is read from the cache only once this process has seen its head in the store, never below the newest
     head that was seen, and not after a put of it failed until `heal` has mended it.
+    Another process may have committed and failed to put, and end before it mends that: so a head that this process saw in the store
+    3 s ago or longer is asked of the store again.
     A page is put back only if no recall was noted since it was read: a blanked body cannot come back.
     """
 
@@ -41,7 +53,7 @@ class History:
         self._clock = clock
         self._metrics = metrics
         self._lock = threading.Lock()
-        self._floors: collections.OrderedDict[GroupId, Position] = collections.OrderedDict()
+        self._floors: collections.OrderedDict[GroupId, _Floor] = collections.OrderedDict()
         self._recalls_noted = 0
         self._broken: dict[GroupId, list[int]] = {}
         self._pause_seconds = _FIRST_PAUSE_SECONDS
@@ -151,7 +163,8 @@ class History:
         return page
 
     def _from_recent(self, group_id: GroupId, read: Callable[[], Page | None]) -> Page | None:
-        floor = self._floors.get(group_id)
+        seen = self._floors.get(group_id)
+        floor = None if seen is None else seen.head
         if floor is None or self._paused():
             self._metrics.recent_misses.inc()
             return None
@@ -181,8 +194,10 @@ class History:
             self._raise_floor(group_id, Position(page.epoch, page.head_seq))
 
     def _raise_floor(self, group_id: GroupId, head: Position) -> None:
-        floor = self._floors.pop(group_id, head)
-        self._floors[group_id] = floor if (floor.epoch, floor.seq) > (head.epoch, head.seq) else head
+        seen = self._floors.pop(group_id, None)
+        known = head if seen is None else seen.head
+        newest = known if (known.epoch, known.seq) > (head.epoch, head.seq) else head
+        self._floors[group_id] = _Floor(newest, self._clock.monotonic())
         if len(self._floors) > _MAX_GROUPS:
             self._floors.popitem(last=False)
 
@@ -214,7 +229,11 @@ class History:
         return [found.get(group_id) for group_id in group_ids]
 
     def _known_heads(self, group_ids: Sequence[GroupId]) -> dict[GroupId, Position]:
-        floors = {group_id: self._floors.get(group_id) for group_id in group_ids}
+        oldest = self._clock.monotonic() - _FLOOR_SECONDS
+        floors: dict[GroupId, Position | None] = {}
+        for group_id in group_ids:
+            seen = self._floors.get(group_id)
+            floors[group_id] = seen.head if seen is not None and seen.seen_at > oldest else None
         asked = [group_id for group_id, floor in floors.items() if floor is not None]
         if not asked or self._paused():
             return {}

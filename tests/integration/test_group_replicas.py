@@ -108,6 +108,13 @@ def pair(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     running.stop()
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def code_of(call: Callable[[], object]) -> ErrorCode:
     with pytest.raises(grpc.RpcError) as refused:
         call()
@@ -117,7 +124,7 @@ def code_of(call: Callable[[], object]) -> ErrorCode:
 def test_the_answer_finds_the_caller_in_the_other_group_service(pair: Pair) -> None:
     msg_id = str(uuid.uuid4())
     assert [pair.send(msg_id), pair.send(), pair.send(msg_id)] == [1, 2, 1]
-    assert pair.counted("delivered") == 3
+    wait_for(lambda: pair.counted("delivered") == 3)
     recalled = pair.messages.RecallMessage(m.RecallMessageRequest(group_id="lobby", user_id="bot", seq=2), timeout=5)
     assert recalled.position.seq == 3
 
@@ -154,7 +161,7 @@ def test_an_answer_that_is_lost_ends_in_deadline_exceeded_and_the_repeat_is_exac
     assert code_of(lambda: pair.send(msg_id, seconds=1.0)) is ErrorCode.DEADLINE_EXCEEDED
     pair.partition.change = lambda one: one
     assert pair.send(msg_id) == 1
-    assert pair.counted("lost") == 1
+    wait_for(lambda: pair.counted("lost") == 1)
 
 
 def test_answers_for_another_life_are_dropped_and_batches_are_bounded(pair: Pair) -> None:

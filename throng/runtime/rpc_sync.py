@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
@@ -171,9 +172,28 @@ def channel(addresses: Sequence[str], security: RpcSecurity = PLAIN) -> grpc.Cha
 
 
 def target(addresses: Sequence[str]) -> str:
-    """The gRPC name of one or several host:port; `dns:///name:port` is passed through."""
-    if len(addresses) == 1 and "://" in addresses[0]:
-        return addresses[0]
-    if all(address.rsplit(":", 1)[0].replace(".", "").isdigit() for address in addresses):
-        return "ipv4:" + ",".join(addresses)
-    return "dns:///" + addresses[0]
+    """The gRPC name of one or several host:port; `dns:///name:port` is passed through.
+
+    Several must be IP addresses of one kind: gRPC resolves one name only, to any number of addresses.
+
+    Raises:
+        ThrongError: INVALID_ARGUMENT for several host names.
+    """
+    if len(addresses) == 1:
+        return addresses[0] if "://" in addresses[0] else f"dns:///{addresses[0]}"
+    kinds = {_ip_version(address.rpartition(":")[0]) for address in addresses}
+    if kinds not in ({4}, {6}):
+        raise ThrongError(
+            ErrorCode.INVALID_ARGUMENT,
+            f"{', '.join(addresses)}: several addresses must be IP addresses of one kind; "
+            "where they have names, give one name that stands for all of them, as dns:///NAME:PORT",
+        )
+    return f"ipv{kinds.pop()}:{','.join(addresses)}"
+
+
+def _ip_version(host: str) -> int:
+    """4 or 6; 0: a name."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).version
+    except ValueError:
+        return 0

@@ -174,3 +174,16 @@ def test_a_batch_of_many_groups_is_one_call_of_the_cache() -> None:
     shelf.recent.put_many = lambda puts: calls.append(len(puts)) or put_many(puts)
     shelf.history.note_committed([RecentPut(GroupId(f"g{number}"), 1, [stored(1), stored(2), stored(4)]) for number in range(100)])
     assert calls == [200]
+
+
+def test_what_another_process_committed_and_could_not_put_is_seen_within_seconds_i6() -> None:
+    shelf = Shelf()
+    shelf.commit()
+    reader = shelf.restarted()
+    assert reader.heads([GROUP]) == [Position(1, 1)]
+    shelf.recent.lose_puts = True  # the writer dies before it has mended this
+    shelf.commit()
+    shelf.recent.lose_puts = False
+    shelf.clock.advance(3.1)
+    assert reader.heads([GROUP]) == [Position(1, 2)]
+    assert [one.seq for one in reader.read_before(GROUP, before_seq=0, limit=9).messages] == [1, 2]
