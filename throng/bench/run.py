@@ -27,7 +27,8 @@ _FINISH_SECONDS = 60.0
 
 
 class BenchRun:
-    """One run in the background. `note` events while it runs; `stop` ends the sending early, `cut` the settling, too.
+    """One run in the background. `note` events while it runs; `stop` ends the sending early; `abort` does, too, and says so in the verdict;
+    `cut` ends even the settling.
 
     Use as a context manager, or call `wait` until it returns: nothing of it lives on afterwards.
     """
@@ -43,6 +44,7 @@ class BenchRun:
         self._workers = WorkerLinks()
         self._thread = threading.Thread(target=self._guarded, name="bench-run")
         self._stopping = threading.Event()
+        self._aborting = threading.Event()
         self._cutting = threading.Event()
         self._sending = threading.Event()
         self._report: BenchReport | None = None
@@ -53,8 +55,7 @@ class BenchRun:
 
     def __exit__(self, *exception: object) -> None:
         if self._thread.is_alive():
-            self._stopping.set()
-            self._cutting.set()
+            self.cut()
             self._thread.join()
 
     # What callers see -----------------------------------------------------------------------------------------------
@@ -99,13 +100,18 @@ class BenchRun:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ends the sending; what is under way is still settled and judged."""
+        """Ends the sending before its time, as if the plan had said so."""
+        self._stopping.set()
+
+    def abort(self) -> None:
+        """Ends the sending because somebody does not want to wait; what was sent is still settled and judged."""
+        self._aborting.set()
         self._stopping.set()
 
     def cut(self) -> None:
         """Ends the sending and the settling; nobody is blamed for what is missing."""
         self._cutting.set()
-        self._stopping.set()
+        self.abort()
 
     def wait(self, timeout_seconds: float | None = None) -> BenchReport:
         """Waits for the report. Bounded in time by the plan.
@@ -142,8 +148,8 @@ class BenchRun:
             circumstances.sending_seconds = self._send()
         self._workers.tell(Halt())
         self.note("stopped")
-        circumstances.aborted = self._stopping.is_set()
         heads = self._settle() if circumstances.entered else {}
+        circumstances.aborted = self._aborting.is_set()
         circumstances.cut = self._cutting.is_set()
         evidence = self._workers.finish(Finish(), _FINISH_SECONDS)
         if not heads and circumstances.entered:

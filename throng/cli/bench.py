@@ -154,4 +154,4 @@ def _watch(running: BenchRun, *, quiet: bool) -> BenchReport:
                 return running.wait()
             except KeyboardInterrupt:
                 interrupts += 1
-                running.stop() if interrupts == 1 else running.cut()
+                running.abort() if interrupts == 1 else running.cut()
