@@ -25,7 +25,7 @@ def test_version() -> None:
     assert run("version").stdout.startswith("throng 0.")
 
 
-@pytest.mark.parametrize("verb", ["up", "edge", "group", "router", "unread", "cluster", "token", "migrate", "version"])
+@pytest.mark.parametrize("verb", ["up", "edge", "group", "router", "unread", "cluster", "bench", "token", "migrate", "version"])
 def test_every_verb_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0

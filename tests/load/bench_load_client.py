@@ -158,7 +158,9 @@ async def measure(options: argparse.Namespace, server: subprocess.Popen[str], po
         if time.monotonic() > deadline:
             raise SystemExit(f"only {fleet.tick().online} sockets could enter: {fleet.problems} {fleet.own_limits}")
         await asyncio.sleep(0.2)
-    print(f"{options.sockets} sockets, {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / options.sockets:.1f} KB each")
+    print(
+        f"{options.sockets} sockets, {(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / options.sockets:.1f} KB each"
+    )
     gc.freeze()
     rows = []
     for messages in options.messages:
@@ -183,7 +185,7 @@ async def measure_pace(fleet: Fleet, server: subprocess.Popen[str], rate: float,
     server.stdin.write(f"0 {messages}\n")
     server.stdin.flush()
     deadline = time.monotonic() + 30
-    while fleet.tick().behind and time.monotonic() < deadline:
+    while fleet.tick().behind and time.monotonic() < deadline:  # noqa: ASYNC110 - a fleet is asked, it tells nobody
         await asyncio.sleep(0.1)
     assert not fleet.findings.counts, fleet.findings.examples
     return {
@@ -207,7 +209,7 @@ def main() -> int:
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if options.serve:
         Server().serve()

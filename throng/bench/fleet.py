@@ -219,18 +219,20 @@ class Fleet:
         now_ns = time.monotonic_ns()
         if self._start_ns and now_ns >= self._start_ns:
             self.loop_lag.add(int(max(0.0, self._loop.time() - due) * 1e9))
-        slot = self.slot
-        slot.receivers_online = sum(client.receiver.online for client in self.receivers)
-        slot.senders_online = sum(client.sender.online for client in self.senders)
-        slot.unanswered = sum(client.sender.unanswered for client in self.senders)
-        slot.stale_ns = self._stale_ns(now_ns)
-        self._slots.append(slot)
-        self.slot = Slot(max(slot.index + 1, (now_ns - self.share.origin_ns) // SLOT_NS))
+        self._slots.append(self._completed(self.slot, now_ns))
+        self.slot = Slot(max(self.slot.index + 1, (now_ns - self.share.origin_ns) // SLOT_NS))
         for view in self.views.values():
             view.slot = self.slot
         left_ns = self.share.origin_ns + (self.slot.index + 1) * SLOT_NS - now_ns
         wait = max(0.001, left_ns / 1e9)
         self._loop.call_later(wait, self._roll, self._loop.time() + wait)
+
+    def _completed(self, slot: Slot, now_ns: int) -> Slot:
+        slot.receivers_online = sum(client.receiver.online for client in self.receivers)
+        slot.senders_online = sum(client.sender.online for client in self.senders)
+        slot.unanswered = sum(client.sender.unanswered for client in self.senders)
+        slot.stale_ns = self._stale_ns(now_ns)
+        return slot
 
     def _stale_ns(self, now_ns: int) -> int:
         """Age of the oldest message that some receiver lacks; where its age is not known, since when nothing moved."""
@@ -259,5 +261,5 @@ class Fleet:
 
     def take_slots(self) -> list[Slot]:
         """The finished slots and the one under way."""
-        slots, self._slots = [*self._slots, self.slot], []
+        slots, self._slots = [*self._slots, self._completed(self.slot, time.monotonic_ns())], []
         return slots

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from throng.bench.report import BenchReport
 from throng.bench.series import SLOT_NS, Slot
 
-_WIDTH, _PANEL, _LEFT, _TOP, _GAP, _RIGHT = 960, 130, 70, 46, 34, 20
+_WIDTH, _PANEL, _LEFT, _TOP, _GAP, _RIGHT = 960, 130, 70, 76, 34, 20
 _COLOURS = ("#1f6feb", "#d1242f", "#1a7f37")
 _SHOWN_EVENTS = 40
 
@@ -54,10 +54,12 @@ def to_svg(report: BenchReport) -> str:
     for number, panel in enumerate(_PANELS):
         parts += _draw_panel(panel, slots, last, _TOP + number * (_PANEL + _GAP))
     bottom = height - _GAP
-    for event in report.events[:_SHOWN_EVENTS]:
+    for number, event in enumerate(report.events[:_SHOWN_EVENTS]):
         x = _x(event.seconds * 1e9 / SLOT_NS, last)
-        parts.append(f'<line x1="{x}" y1="{_TOP - 8}" x2="{x}" y2="{bottom}" stroke="#999" stroke-dasharray="2 3"/>')
-        parts.append(f'<text x="{x + 3}" y="{_TOP - 10}" fill="#666">{escape(event.name)}</text>')
+        parts.append(f'<line x1="{x}" y1="{_TOP - 14}" x2="{x}" y2="{bottom}" stroke="#999" stroke-dasharray="2 3"/>')
+        # Names take turns in three rows and stay inside the drawing, for events lie close together.
+        side = ('x="{:.1f}" text-anchor="end"' if x > _WIDTH * 0.85 else 'x="{:.1f}"').format(x - 3 if x > _WIDTH * 0.85 else x + 3)
+        parts.append(f'<text {side} y="{32 + 11 * (number % 3)}" fill="#666">{escape(event.name)}</text>')
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
@@ -74,7 +76,7 @@ def _draw_panel(panel: _Panel, slots: Sequence[Slot], last: int, top: int) -> li
     ]
     for part in range(6):
         at = last * part / 5
-        parts.append(f'<text x="{_x(at, last)}" y="{bottom + 14}" text-anchor="middle" fill="#666">{at * SLOT_NS / 1e9:.0f}</text>')
+        parts.append(f'<text x="{_x(at, last)}" y="{bottom + 14}" text-anchor="middle" fill="#666">{at * SLOT_NS / 1e9:.1f}</text>')
     for number, (name, value) in enumerate(panel.lines):
         colour = _COLOURS[number % len(_COLOURS)]
         points = " ".join(f"{_x(slot.index, last)},{bottom - value(slot) / most * (_PANEL - 14):.1f}" for slot in slots)

@@ -27,9 +27,9 @@ _FINISH_SECONDS = 60.0
 
 
 class BenchRun:
-    """One run in the background. `note` events while it runs; `stop` ends the sending early; `abort` does, too, and says so in the verdict;
-    `cut` ends even the settling.
+    """One run in the background. `note` events while it runs.
 
+    `stop` ends the sending early; `abort` does, too, and says so in the verdict; `cut` ends even the settling.
     Use as a context manager, or call `wait` until it returns: nothing of it lives on afterwards.
     """
 

@@ -67,9 +67,9 @@ def deal(plan: BenchPlan, run_id: str) -> Deal:
 
 
 def _deal_kind(letter: str, count: int, group_ids: Sequence[str], run_id: str) -> list[ClientShare]:
-    # The edge counts on behind the groups, so that a group's clients do not all begin at the same edge.
+    # Neither do the clients of one group begin at the same edge, nor those of different groups, however many there are of each.
     groups = len(group_ids)
     return [
-        ClientShare(f"bench-{run_id}-{letter}{number}", group_ids[number % groups], number + number // groups)
+        ClientShare(f"bench-{run_id}-{letter}{number}", group_ids[number % groups], number % groups + number // groups)
         for number in range(count)
     ]
