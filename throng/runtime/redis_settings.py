@@ -43,6 +43,8 @@ class RedisSettings(ServiceSettings):
             raise ValueError(f"it must begin with one of {', '.join(f'{scheme}://' for scheme in _SCHEMES)} and name a place")
         if ":" in parts.netloc.rpartition("@")[0] or "password=" in parts.query:
             raise ValueError("a password does not belong here: put it into a file and name that in redis_password_file")
+        if parts.query or parts.fragment:
+            raise ValueError("it takes no parameters: there are settings for them")
         if parts.path.strip("/") and (parts.scheme.endswith("+cluster") or not parts.path.strip("/").isdigit()):
             raise ValueError("after the address only the number of a database may follow, and none for a cluster")
         if not RedisAccess(value).nodes:
