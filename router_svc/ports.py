@@ -171,8 +171,8 @@ class RouteRegistry(Protocol):
         ...
 
     def watch(self) -> AsyncGenerator[Change, None]:
-        """Yields WatchStarted, then changes in the order in which they were made, those of this replica too. Raises UNAVAILABLE
-        within a few seconds when the channel broke or went silent; changes may have been missed then."""
+        """Yields WatchStarted, then changes, those of one edge in the order in which they were made, those of this replica too.
+        Raises UNAVAILABLE within a few seconds when the channel broke or went silent; changes may have been missed then."""
         ...
 
     async def close(self) -> None:

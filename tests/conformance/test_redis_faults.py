@@ -6,6 +6,7 @@ import pathlib
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 
 import pytest
 import redis
@@ -13,7 +14,7 @@ from conformance_builders import stored
 from redis_users import EDGE, SLACK_SECONDS, RedisUsers, wait_until
 from server_fixtures import started
 
-from router_svc.ports import EdgeInfo, EdgeLoad, Standing
+from router_svc.ports import EdgeInfo, EdgeLoad, Standing, WatchStarted
 from throng.adapters.redis_access import RedisAccess
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId
@@ -21,6 +22,7 @@ from throng.domain.message import Position
 from throng.testing.servers import FaultProxy, RedisServer
 
 TIMEOUT_SECONDS = 0.4
+DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "redis.md"
 AWAY = {ErrorCode.UNAVAILABLE}
 
 
@@ -198,6 +200,28 @@ def test_a_user_who_may_not_write(server: RedisServer) -> None:
     with RedisUsers(access) as users:
         assert users.attempt()["recent.put_heads"] is ErrorCode.INTERNAL
         assert users.attempt()["recent.get_heads"] is None
+
+
+@pytest.mark.parametrize(("service", "prefix"), [("group_svc", "recent."), ("unread_svc", "window."), ("router_svc", "registry.")])
+def test_the_documented_rights_are_enough_for_each_service_and_for_nothing_else(
+    server: RedisServer, service: str, prefix: str
+) -> None:
+    (line,) = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith(f"{service} ")]
+    with admin(server) as client:
+        client.execute_command("ACL", "SETUSER", service, "on", ">secret", *line.split()[1:])
+    access = RedisAccess(server.url, timeout_seconds=TIMEOUT_SECONDS, user=service, password="secret")
+    with RedisUsers(access) as users:
+        outcomes = users.attempt()
+        assert {code for name, code in outcomes.items() if name.startswith(prefix)} == {None}
+        assert {code for name, code in outcomes.items() if not name.startswith(prefix)} == {ErrorCode.INTERNAL}
+        if service == "router_svc":
+            users.runner.run(users.registry.sweep())
+            assert users.runner.run(_first_change(users)) == WatchStarted()
+
+
+async def _first_change(users: RedisUsers) -> object:
+    async with aclosing(users.registry.watch()) as changes:
+        return await anext(changes)
 
 
 WRITES = ("recent.put", "recent.put_many", "recent.put_heads", "window.observe", "window.install", "registry.register")
