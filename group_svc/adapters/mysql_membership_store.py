@@ -89,22 +89,19 @@ class MySQLMembershipStore:
         return self._database.read(read)
 
     def add_members(self, group_id: GroupId, members: Sequence[Member]) -> tuple[int, int]:
-        """Looks up who is a member already, inserts the rest, and counts, in one transaction."""
+        """Inserts who is no member yet, and counts, in one transaction."""
         wanted = {member.user_id: member for member in reversed(members)}
+        # In the order of the key: a bulk fills pages one after the other.
+        ordered = [wanted[user_id] for user_id in sorted(wanted)]
 
         def write(statements: Statements) -> tuple[int, int]:
             group, owner_id = _lock_group(statements, group_id)
-            present = _read_members(statements, [(group_id, user_id) for user_id in wanted])
-            # In the order of the key: a bulk fills pages one after the other.
-            new = [wanted[user_id] for user_id in sorted(wanted) if (group_id, user_id) not in present]
-            owners = [member.user_id for member in new if member.role is Role.OWNER]
-            if len(owners) > 1 or (owners and owner_id is not None):
-                raise ThrongError(ErrorCode.CONFLICT, "a group has one owner", fields={"group_id": group_id})
-            count = group.member_count + len(new)
-            if new:
-                statements.insert(sql.INSERT_MEMBERS, [sql.member_row(group_id, group.head_seq, member) for member in new])
-                statements.run(sql.COUNT, count, owners[0] if owners else owner_id, group_id)
-            return len(new), count
+            new_owner = _new_owner(statements, group_id, [one.user_id for one in ordered if one.role is Role.OWNER], owner_id)
+            rows = [sql.member_row(group_id, group.head_seq, member) for member in ordered]
+            added = statements.insert(sql.INSERT_MEMBERS, rows, sql.UNLESS_MEMBER)
+            if added:
+                statements.run(sql.COUNT, group.member_count + added, new_owner or owner_id, group_id)
+            return added, group.member_count + added
 
         return self._database.write(write)
 
@@ -206,6 +203,17 @@ def _lock_group(statements: Statements, group_id: GroupId) -> tuple[Group, UserI
     if row is None:
         raise _no_group(group_id)
     return group_from_row(row), row[GROUP_WIDTH]
+
+
+def _new_owner(statements: Statements, group_id: GroupId, wanted: Sequence[UserId], owner_id: UserId | None) -> UserId | None:
+    """Who of `wanted` becomes the owner; nobody where all of them are members already."""
+    if not wanted:
+        return None
+    present = _read_members(statements, [(group_id, user_id) for user_id in wanted])
+    new = [user_id for user_id in wanted if (group_id, user_id) not in present]
+    if len(new) > 1 or (new and owner_id is not None):
+        raise ThrongError(ErrorCode.CONFLICT, "a group has one owner", fields={"group_id": group_id})
+    return new[0] if new else None
 
 
 def _no_group(group_id: GroupId) -> ThrongError:

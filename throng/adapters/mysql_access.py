@@ -46,7 +46,7 @@ class MySQLAccess:
     cert_file: pathlib.Path | None = None
     key_file: pathlib.Path | None = None
     pool_size: int = 8
-    timeout_seconds: float = 5.0
+    timeout_seconds: float = 2.5
 
     def tls(self) -> ssl.SSLContext | None:
         """The TLS context; the server must prove its name.

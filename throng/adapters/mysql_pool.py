@@ -76,7 +76,8 @@ class MySQLPool:
     """Lends connections. Bound: `access.pool_size`; who finds none free waits, at most `timeout_seconds`, then UNAVAILABLE.
 
     A connection that was not used for a second is asked first whether the server is there and still takes writes; with several
-    hosts a read-only server is left for the next one. After a failed connection nobody tries again for 0.2 s.
+    hosts a read-only server is left for the next one. Once no host could be reached, one thread at a time tries again, every 0.2 s;
+    the others are refused at once, so that a server which hangs does not hold all of them.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class MySQLPool:
         self._first_host = 0
         self._refused_until = 0.0
         self._refusal: MySQLFailure | None = None
+        self._probing = False
         self._closed = False
         self._left: collections.deque[tuple[Host, int]] = collections.deque(maxlen=_MOST_LEFT)
         # The server ends what nobody uses, and with it the locks of a client that it cannot reach any more.
@@ -175,6 +177,8 @@ class MySQLPool:
             self._check(lent.driver, lent.host)
         except MySQLFailure as failure:
             self._distrust(lent, failure)
+            if failure.timed_out:
+                self._give_up(lent.host, failure)
             return False
         lent.checked_at = now
         return True
@@ -199,12 +203,30 @@ class MySQLPool:
             if failure.failure is Failure.READ_ONLY and hosts[self._first_host] == lent.host:
                 self._first_host = (self._first_host + 1) % len(hosts)
 
-    def _connect(self) -> _Lent:
-        """Tries the hosts in turn, first the one that worked last."""
+    def _give_up(self, host: Host, failure: MySQLFailure) -> None:
+        """A server that does not answer the least question in time is not connected to in the same call: that takes as long."""
         with self._changed:
-            if self._refusal is not None and time.monotonic() < self._refused_until:
-                raise MySQLFailure(self._refusal.failure, self._refusal.number, self._refusal.detail)
+            if len(self._access.hosts) == 1:
+                self._refusal, self._refused_until = failure, time.monotonic() + _PAUSE_SECONDS
+            elif self._access.hosts[self._first_host] == host:
+                self._first_host = (self._first_host + 1) % len(self._access.hosts)
+
+    def _connect(self) -> _Lent:
+        """Tries the hosts, unless that failed a moment ago or another thread does so after a failure: then refuses at once."""
+        with self._changed:
+            refusal = self._refusal
+            if refusal is not None and (self._probing or time.monotonic() < self._refused_until):
+                raise MySQLFailure(refusal.failure, refusal.number, refusal.detail)
+            probes = self._probing = refusal is not None
             generation, first = self._generation, self._first_host
+        try:
+            return self._try_hosts(generation, first)
+        finally:
+            if probes:
+                self._probing = False
+
+    def _try_hosts(self, generation: int, first: int) -> _Lent:
+        """The hosts in turn, first the one that worked last."""
         hosts = self._access.hosts
         refusal: MySQLFailure | None = None
         for step in range(len(hosts)):

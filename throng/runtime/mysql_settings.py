@@ -33,7 +33,7 @@ class MySQLSettings(ServiceSettings):
     mysql_key_file: pathlib.Path | None = Field(None, description="PEM of the key of that certificate.")
     mysql_pool_size: int = Field(16, ge=2, le=500, description="Connections to MySQL at most.")
     mysql_timeout_seconds: float = Field(
-        5.0, ge=0.5, le=60.0, description="Time that a connection, a statement or a free connection is waited for, each, seconds."
+        2.5, ge=0.5, le=60.0, description="Time that a connection, a statement or a free connection is waited for, each, seconds."
     )
 
     @field_validator("mysql_url")
