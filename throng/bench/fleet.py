@@ -72,7 +72,6 @@ class Fleet:
             self._by_group.setdefault(client.receiver.group_id, []).append(client.receiver)
         self._issuer = TokenIssuer.from_file(share.jwt_secret_file)
         self._slots: list[Slot] = []
-        self._behind_since: dict[str, tuple[int, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heads_round = 0
@@ -235,20 +234,14 @@ class Fleet:
         return slot
 
     def _stale_ns(self, now_ns: int) -> int:
-        """Age of the oldest message that some receiver lacks; where its age is not known, since when nothing moved."""
+        """For how long some receiver has lacked a message of which it was known (an ACK, a page, a notice) that it exists."""
         worst = 0
         for group_id, receivers in self._by_group.items():
             view = self.views[group_id]
-            held = min((receiver.held_seq for receiver in receivers if receiver.entered), default=view.known_head)
-            if held >= view.known_head:
-                self._behind_since.pop(group_id, None)
-                continue
-            before, since_ns = self._behind_since.get(group_id, (-1, 0))
-            if before != held:
-                since_ns = now_ns
-                self._behind_since[group_id] = (held, now_ns)
-            written_ns = view.oldest_unshown_ns(held)
-            worst = max(worst, now_ns - since_ns, now_ns - written_ns if written_ns else 0)
+            entered = [receiver.held_seq for receiver in receivers if receiver.entered and receiver.epoch == view.epoch]
+            since_ns = view.lacking_since_ns(min(entered, default=view.known_head))
+            if since_ns:
+                worst = max(worst, now_ns - since_ns)
         return worst
 
     def _look(self, page: Page) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from array import array
+from collections import deque
 
 from throng.bench.findings import Finding, Findings, Kind
 from throng.bench.latencies import Latencies
@@ -11,6 +13,10 @@ from throng.bench.series import Slot
 
 MAX_SPAN = 20_000_000
 """Seqs of one group that are remembered; beyond it nothing is compared (a plan is bounded far below)."""
+
+
+MAX_HEADS = 100_000
+"""Rises of a head remembered while some receiver is below them; later ones are left out, for the oldest one counts."""
 
 
 class GroupView:
@@ -33,6 +39,7 @@ class GroupView:
         self.slot = slot
         self._findings = findings
         self._lag = lag
+        self._heads: deque[tuple[int, int]] = deque(maxlen=MAX_HEADS)
 
     def start(self, epoch: int, base_seq: int) -> None:
         """A receiver has entered: what comes after `base_seq` counts. An earlier base of the same epoch stands."""
@@ -47,11 +54,14 @@ class GroupView:
             return
         self.epoch, self.base_seq, self.known_head = epoch, base_seq, base_seq
         self.digests, self.created_ns, self.shown_ns = array("Q"), array("q"), array("q")
+        self._heads.clear()
 
     def hear(self, epoch: int, head_seq: int) -> None:
         """Somebody was told of a head."""
         if epoch == self.epoch and head_seq > self.known_head:
             self.known_head = head_seq
+            if len(self._heads) < MAX_HEADS:
+                self._heads.append((head_seq, time.monotonic_ns()))
 
     def note(self, page: Page, who: str) -> None:
         """Compares a page with what stood at its seqs in other frames."""
@@ -98,9 +108,8 @@ class GroupView:
                 if created_ns > slot.newest_shown_ns:
                     slot.newest_shown_ns = created_ns
 
-    def oldest_unshown_ns(self, held_seq: int) -> int:
-        """When the first message above `held_seq` was written; 0: there is none, or it is not known."""
-        place = held_seq - self.base_seq
-        if held_seq >= self.known_head or not 0 <= place < len(self.created_ns):
-            return 0
-        return self.created_ns[place]
+    def lacking_since_ns(self, held_seq: int) -> int:
+        """Since when it is known that something above `held_seq` exists; 0: nothing does. The caller never asks for less again."""
+        while self._heads and self._heads[0][0] <= held_seq:
+            self._heads.popleft()
+        return self._heads[0][1] if self._heads and held_seq < self.known_head else 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 SLOT_NS = 100_000_000
 STALE_LIMIT_NS = 1_000_000_000
-"""Receivers are at head when the oldest message that any of them lacks is younger than this."""
+"""Receivers are at head when none of them has lacked for longer what was known to exist."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class Slot:
         newest_acked_ns, newest_shown_ns: when the newest message ACKed, shown by anyone, was written (monotonic clock).
         receivers_online, senders_online: clients that take part in their group.
         unanswered: messages without ACK or refusal.
-        stale_ns: age of the oldest message that some receiver lacks, as far as its process knows of it.
+        stale_ns: for how long some receiver has lacked a message of which its process knew (by an ACK, a page, a notice).
     """
 
     index: int = 0
@@ -60,7 +60,7 @@ class Recovery:
     Attributes:
         first_ack_seconds: until a message that was written after the moment was ACKed.
         first_delivery_seconds: until a message that was written after the moment was shown by anyone.
-        all_at_head_seconds: until all receivers were connected and none lacked a message older than 1 s, for a second
+        all_at_head_seconds: until all receivers were connected and none had lacked a message for more than 1 s, for a second
             at least; 0 when that never ceased.
     """
 

@@ -153,3 +153,18 @@ def test_an_epoch_that_goes_back_is_found(stage: Stage) -> None:
     stage.receiver.on_entered(page(0, 1, epoch=3), 1, reset=True, now_ns=9)
     stage.block(page(1, 1, epoch=2))
     assert stage.kinds == {Kind.EPOCH_CHANGED: 1, Kind.EPOCH_WENT_BACK: 1}
+
+
+def test_it_is_known_since_when_a_receiver_lacks_something(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100
+    monkeypatch.setattr("throng.bench.group_view.time.monotonic_ns", lambda: now)
+    assert stage.view.lacking_since_ns(10) == 0
+    stage.view.hear(1, 12)
+    now = 200
+    stage.view.hear(1, 11)
+    stage.view.hear(1, 14)
+    assert stage.view.lacking_since_ns(10) == 100, "a message counts from when it was known, however old it is"
+    assert stage.view.lacking_since_ns(12) == 200
+    assert stage.view.lacking_since_ns(14) == 0
+    stage.view.start(2, 0)
+    assert stage.view.lacking_since_ns(0) == 0
