@@ -142,8 +142,8 @@ def host_and_port(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     try:
         port = parts.port
-    except ValueError:
-        port = None
+    except ValueError as error:
+        raise _wrong(f"{url} has no port from 1 to 65535") from error
     if parts.scheme not in ("ws", "http", "wss", "https") or not parts.hostname:
         raise _wrong(f"{url} is no address of an edge such as ws://127.0.0.1:8080")
     return parts.hostname, port or (443 if parts.scheme in ("wss", "https") else 80)
