@@ -12,14 +12,8 @@ from typing import Any
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
+from installation import Installation
 
-from edge.app import EdgeApp
-from edge.settings import EdgeSettings
-from group_svc.app import GroupApp
-from group_svc.settings import GroupServiceSettings
-from router_svc.app import RouterApp
-from router_svc.settings import RouterSettings
 from throng.api.common.v1 import group_pb2 as common
 from throng.api.common.v1 import message_pb2 as pb
 from throng.api.edge.v1 import edge_pb2 as e
@@ -33,15 +27,10 @@ from throng.api.unread.v1 import unread_pb2 as u
 from throng.api.unread.v1 import unread_pb2_grpc
 from throng.api.uplink.v1 import uplink_pb2 as up
 from throng.api.uplink.v1 import uplink_pb2_grpc
-from throng.cli.all_in_one import free_ports
 from throng.domain import limits
 from throng.domain.errors import ErrorCode
-from throng.runtime import rpc_limits, rpc_sync
-from throng.runtime.aio_thread import AioThread
+from throng.runtime import rpc_limits
 from throng.runtime.rpc_status import from_rpc_error
-from throng.runtime.settings import load
-from unread_svc.app import UnreadApp
-from unread_svc.settings import UnreadSettings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SECONDS = 20.0
@@ -75,62 +64,13 @@ class Services:
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    folder = tmp_path_factory.mktemp("limits")
-    (folder / "jwt").write_text("s" * 40)
-    redis = f"embedded://{uuid.uuid4().hex}"
-    group_address, router_address, unread_address = (f"127.0.0.1:{port}" for port in free_ports(3))
-    aio = AioThread()
-    aio.start()
-    stored = {"redis_url": redis, "data_dir": str(folder)}
-    apps: list[Any] = [
-        UnreadApp(
-            load(UnreadSettings, flags={**stored, "port": _port(unread_address), "group_addresses": group_address}),
-            registry=CollectorRegistry(),
-        ),
-        RouterApp(
-            load(RouterSettings, flags={"redis_url": redis, "port": _port(router_address)}), aio, registry=CollectorRegistry()
-        ),
-        GroupApp(
-            load(
-                GroupServiceSettings,
-                flags={
-                    **stored,
-                    "port": _port(group_address),
-                    "router_addresses": router_address,
-                    "unread_addresses": unread_address,
-                    "default_group": "lobby",
-                },
-            )
-        ),
-        EdgeApp(
-            load(
-                EdgeSettings,
-                flags={
-                    "port": 0,
-                    "group_addresses": group_address,
-                    "router_addresses": router_address,
-                    "unread_addresses": unread_address,
-                    "jwt_secret_file": str(folder / "jwt"),
-                },
-            ),
-            aio,
-        ),
-    ]
-    for app in apps:
-        app.start()
-    edge = apps[-1]
-    channels = [rpc_sync.channel([address]) for address in (group_address, router_address, unread_address, edge.grpc_address)]
-    named = {"group": group_address, "router": router_address, "unread": unread_address, "edge": edge.grpc_address}
-    yield Services(*channels, named, edge.edge_id, edge.incarnation)
-    for channel in channels:
-        channel.close()
-    for app in reversed(apps):
-        app.stop()
-    aio.stop()
-
-
-def _port(address: str) -> int:
-    return int(address.rsplit(":", 1)[1])
+    running = Installation(tmp_path_factory.mktemp("limits"))
+    try:
+        running.start()
+        channels = {name: running.channel(name) for name in running.addresses}
+        yield Services(**channels, addresses=running.addresses, edge_id=running.edge.edge_id, incarnation=running.edge.incarnation)
+    finally:
+        running.stop()
 
 
 def members(count: int) -> list[common.Member]:
