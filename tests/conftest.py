@@ -9,7 +9,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "support"))
-pytest_plugins = ["server_fixtures"]
+pytest_plugins = ["server_fixtures", "secured_servers"]
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
+
+from throng.domain.errors import ErrorCode, ThrongError
 
 DEFAULT_TOPIC = "throng.messages.submitted.v1"
 DEAD_LETTER_SUFFIX = ".dead"
@@ -43,7 +46,11 @@ class KafkaAccess:
         return self.topic + DEAD_LETTER_SUFFIX
 
     def client_settings(self, client_id: str) -> dict[str, Any]:
-        """What every kind of client is told."""
+        """What every kind of client is told.
+
+        Raises:
+            ThrongError: INVALID_ARGUMENT when a TLS file cannot be used.
+        """
         settings: dict[str, Any] = {
             "bootstrap_servers": list(self.servers),
             "client_id": client_id,
@@ -52,8 +59,7 @@ class KafkaAccess:
             "security_protocol": ("SASL_" if self.user else "") + ("SSL" if self.tls else "PLAINTEXT"),
         }
         if self.tls:
-            files = {"ssl_cafile": self.ca_file, "ssl_certfile": self.cert_file, "ssl_keyfile": self.key_file}
-            settings |= {name: str(path) for name, path in files.items() if path is not None}
+            settings["ssl_context"] = self._tls_context()
         if self.user:
             settings |= {
                 "sasl_mechanism": self.mechanism,
@@ -61,6 +67,31 @@ class KafkaAccess:
                 "sasl_plain_password": self.password,
             }
         return settings
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """TLS 1.2 or newer; the broker must prove its name."""
+        try:
+            context = ssl.create_default_context(cafile=None if self.ca_file is None else str(self.ca_file))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if self.cert_file is not None:
+                context.load_cert_chain(str(self.cert_file), None if self.key_file is None else str(self.key_file))
+        except OSError as error:
+            raise ThrongError(ErrorCode.INVALID_ARGUMENT, "the TLS files for Kafka cannot be used") from error
+        context.sslsocket_class = _ClosedWhenRefused
+        return context
+
+
+class _ClosedWhenRefused(ssl.SSLSocket):
+    """kafka-python forgets a socket whose handshake failed, at every attempt, without closing it."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except BaseException:
+            self.close()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
