@@ -141,7 +141,7 @@ class SenderLimits:
     max_record_bytes: int = 262_144
     patience_seconds: float = 10.0
     away_after_seconds: float = 2.0
-    linger_ms: int = 5
+    linger_ms: int = 20
 
 
 @dataclass(frozen=True, slots=True)

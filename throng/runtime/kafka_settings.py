@@ -50,7 +50,7 @@ class KafkaSettings(BaseModel):
     kafka_patience_seconds: float = Field(
         10.0, ge=1.0, le=120.0, description="A record that Kafka does not acknowledge in this time is refused, seconds."
     )
-    kafka_linger_ms: int = Field(5, ge=0, le=1_000, description="Time in which records for Kafka are gathered, milliseconds.")
+    kafka_linger_ms: int = Field(20, ge=0, le=1_000, description="Time in which records for Kafka are gathered, milliseconds.")
 
     @field_validator("kafka_servers")
     @classmethod
