@@ -118,6 +118,7 @@ class _Business:
         made = KafkaUplinkProducer(
             settings.kafka_access(), settings.kafka_topic_settings(), settings.kafka_limits(), name="throng-edge-producer"
         )
+        self._metrics.kafka.watch_producer(made.sender)
         made.start()
         return made
 

@@ -15,6 +15,7 @@ from edge.core.hub_counters import HubCounters
 from edge.core.session_counters import SessionCounters
 from throng.domain.close_codes import CloseCode
 from throng.ports.clock import Clock
+from throng.runtime.kafka_metrics import KafkaMetrics
 from throng.runtime.rpc_metrics import RpcMetrics
 
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -44,6 +45,7 @@ class EdgeMetrics:
     def __init__(self, registry: CollectorRegistry, *, clock: Clock) -> None:
         self._clock = clock
         self.rpc = RpcMetrics("edge", registry)
+        self.kafka = KafkaMetrics("edge", registry, consumes=False)
         handshakes = Counter(
             "throng_edge_handshakes_total", "Upgrades to WebSocket, by outcome (hop 1).", ["outcome"], registry=registry
         )

@@ -45,6 +45,7 @@ from throng.domain.group import Group, GroupSettings
 from throng.domain.ids import GroupId
 from throng.ports.clock import Clock
 from throng.ports.uplink import UplinkConsumer, UplinkProducer
+from throng.runtime.kafka_metrics import KafkaMetrics
 from throng.runtime.mysql_metrics import MySQLMetrics
 from throng.runtime.rpc_metrics import RpcMetrics
 from throng.runtime.rpc_sync import SyncServer
@@ -98,7 +99,7 @@ class Uplink:
     start: Callable[[], None] = lambda: None
 
 
-def _open_uplink(settings: GroupServiceSettings) -> Uplink:
+def _open_uplink(settings: GroupServiceSettings, metrics: KafkaMetrics) -> Uplink:
     if settings.uplink == "memory":
         uplink = MemoryUplink(max_records=settings.uplink_max_records)
         return Uplink(uplink, uplink)
@@ -107,7 +108,10 @@ def _open_uplink(settings: GroupServiceSettings) -> Uplink:
 
     access, topic = settings.kafka_access(), settings.kafka_topic_settings()
     producer = KafkaUplinkProducer(access, topic, settings.kafka_limits(), name="throng-group-producer")
-    return Uplink(producer, KafkaUplinkConsumer(access, topic, settings.kafka_consumer_settings()), producer.start)
+    consumer = KafkaUplinkConsumer(access, topic, settings.kafka_consumer_settings())
+    metrics.watch_producer(producer.sender)
+    metrics.watch_consumer(consumer)
+    return Uplink(producer, consumer, producer.start)
 
 
 class GroupApp:
@@ -134,7 +138,7 @@ class GroupApp:
         registry = CollectorRegistry() if registry is None else registry
         self._metrics = GroupMetrics(registry)
         self._rpc_metrics = RpcMetrics("group", registry)
-        self._uplink = _open_uplink(settings)
+        self._uplink = _open_uplink(settings, self._metrics.kafka)
         self._producer = SharedProducer(self._uplink.producer)
         self._waiters = MemoryAnswerWaiters(incarnation=self._clock.now_ms())
         self._security = settings.rpc_security()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from throng.domain.errors import ErrorCode
+from throng.runtime.kafka_metrics import KafkaMetrics
 from throng.runtime.mysql_metrics import MySQLMetrics
 from throng.runtime.redis_metrics import RedisMetrics
 
@@ -72,6 +73,7 @@ class GroupMetrics:
             registry=registry,
         )
         self.mysql = MySQLMetrics("group", registry)
+        self.kafka = KafkaMetrics("group", registry, consumes=True)
         self.redis = RedisMetrics("group", registry)
         self._make_outward(registry)
 

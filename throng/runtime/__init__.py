@@ -19,4 +19,5 @@
 - `logs.py`        structured logs
 - `lifecycle.py`   ordered start and stop, signals
 - `kafka_settings.py` settings of Kafka for services that use it
+- `kafka_metrics.py` the Kafka uplink as operators see it
 """
