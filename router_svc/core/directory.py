@@ -227,6 +227,7 @@ class RouteDirectory:
             # The registry may have come back empty: edges need the time of their heartbeats to be seen again.
             self._away = False
             self._expire_not_before = self._clock.monotonic() + self._policy.ttl_seconds
+        self._read_failed_at = float("-inf")  # the registry answers
         for record in records:
             self._keep(record)
 

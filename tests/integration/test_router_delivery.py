@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
+from redis_probe import emptied
 from router_stage import FakeEdge, PublishStream, ReportStream, block, heads, until, until_async
 from server_fixtures import started
 
@@ -23,7 +24,7 @@ from throng.api.router.v1.router_pb2_grpc import RouterServiceStub
 from throng.runtime import rpc_aio
 from throng.runtime.aio_thread import AioThread
 from throng.runtime.rpc_status import from_rpc_error
-from throng.testing.servers import RedisServer
+from throng.testing.servers import RedisClusterServers, RedisServer
 
 HEARTBEAT_SECONDS = 0.3
 
@@ -517,6 +518,49 @@ def test_flushall_is_noticed_by_the_next_heartbeat(stage: Stage, redis_server: R
         await until(lambda: edge.events, "the block")
 
     stage.run(scenario())
+
+
+def test_a_node_of_a_redis_cluster_is_lost_and_comes_back_empty_i10(
+    stage: Stage, redis_cluster_servers: RedisClusterServers
+) -> None:
+    servers = redis_cluster_servers
+    with emptied(servers.url) as client:
+        owner = client.get_node_from_key("throng:router:edge:{e1}")
+        node = next(node for node in servers.nodes if node.port == owner.port)
+    stage.redis_url = servers.url
+    router = stage.router(stale_grace_seconds=60)
+
+    async def first() -> tuple[FakeEdge, ReportStream, PublishStream]:
+        edge = await stage.edge("e1")
+        reports = await stage.reports(router, edge).begin({"g": 1, "h": 1, "i": 1})
+        publisher = stage.publisher(router)
+        await publisher.publish(block("g", 1), block("h", 1), block("i", 1))
+        await until(lambda: len(edge.events) == 3, "the first blocks")
+        return edge, reports, publisher
+
+    edge, reports, publisher = stage.aio.run(first(), 30)
+    node.kill()
+    try:
+
+        async def while_away() -> None:
+            await until(lambda: stage.sample("throng_router_table_in_step") == 0, "the channel to break")
+            await publisher.publish(block("g", 2), block("h", 2), block("i", 2))
+            await until(lambda: len(edge.events) == 6, "the blocks while a node is away")
+
+        stage.aio.run(while_away(), 30)
+    finally:
+        node.start()
+        servers.wait_until_whole()
+
+    async def afterwards() -> None:
+        await until(lambda: stage.sample("throng_router_table_in_step") == 1, "the table in step")
+        await reports.beat(connections=3)
+        await until(lambda: reports.snapshots_wanted == 1, "the wish for a snapshot")
+        await reports.applied_up_to(await reports.snapshot({"g": 1, "h": 1, "i": 1}))
+        await publisher.publish(block("g", 3), block("h", 3), block("i", 3))
+        await until(lambda: len(edge.events) == 9, "the blocks afterwards")
+
+    stage.run(afterwards())
 
 
 def test_heads_are_well_formed_events() -> None:

@@ -198,3 +198,12 @@ async def test_routes_of_dead_edges_are_swept_but_not_those_of_edges_that_were_o
     stage.directory.apply(EdgeChanged(record(EdgeId("new"))))
     await stage.directory.sweep()
     assert stage.registry.dropped == [(G, dead)]
+
+
+async def test_a_registry_that_answers_again_is_asked_at_once(stage: Stage) -> None:
+    """Else the first publication to a group that is not in the table would be refused although everything is well."""
+    stage.registry.failures = 1
+    with pytest.raises(ThrongError):
+        await stage.directory.resolve([G])
+    await stage.directory.refresh_edges()
+    assert await stage.directory.resolve([G]) == {G: stage.registry.routes[G]}
