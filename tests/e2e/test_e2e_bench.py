@@ -152,3 +152,11 @@ def test_other_machines_are_refused(pair: ThrongProcess) -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "--allow-remote" in errors
+
+
+def test_a_group_service_that_is_away_is_no_fault_of_the_product(pair: ThrongProcess) -> None:
+    nowhere = f"127.0.0.1:{free_ports(1)}"
+    with command(pair, "--group-address", nowhere, "--connect-seconds", "1") as process:
+        out, errors = process.communicate(timeout=90)
+    assert process.returncode == 4, out + errors
+    assert "SERVER_UNREACHABLE" in errors

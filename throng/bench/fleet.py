@@ -72,6 +72,7 @@ class Fleet:
             self._by_group.setdefault(client.receiver.group_id, []).append(client.receiver)
         self._issuer = TokenIssuer.from_file(share.jwt_secret_file)
         self._slots: list[Slot] = []
+        self._told_heads: dict[str, tuple[int, int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heads_round = 0
@@ -170,9 +171,17 @@ class Fleet:
             unanswered=sum(client.sender.unanswered for client in self.senders),
             behind=behind,
             heads_round=self._heads_round,
-            heads={group_id: (view.epoch, view.known_head) for group_id, view in self.views.items()},
+            heads=self._new_heads(),
             faults=sum(count for kind, count in self.findings.counts.items() if kind.is_fault),
         )
+
+    def _new_heads(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for group_id, view in self.views.items():
+            head = (view.epoch, view.known_head)
+            if self._told_heads.get(group_id) != head:
+                found[group_id] = self._told_heads[group_id] = head
+        return found
 
     async def close(self) -> None:
         """Closes all clients."""

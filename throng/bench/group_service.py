@@ -41,9 +41,9 @@ class GroupServiceLink:
         """Makes the groups that the plan does not name, without limits on sending, and adds the users.
 
         Raises:
-            ThrongError: whatever the service says, after half a minute of retries.
+            ThrongError: whatever the service says, after retries for as long as clients may take to connect.
         """
-        deadline = time.monotonic() + 30.0
+        deadline = time.monotonic() + plan.connect_limit_seconds
         settings = common_pb2.GroupSettings(open=True, send_interval_ms=0, budget_per_second=0)
         if plan.block_max_messages is not None:
             settings.block_max_messages = plan.block_max_messages
@@ -56,7 +56,7 @@ class GroupServiceLink:
             for start in range(0, len(users), CHANGES_MAX):
                 batch = [common_pb2.Member(user_id=user_id) for user_id in users[start : start + CHANGES_MAX]]
                 request = group_pb2.AddMembersRequest(group_id=group_id, members=batch)
-                self._call(self._groups.AddMembers, request, max(deadline, time.monotonic() + 10.0))
+                self._call(self._groups.AddMembers, request, deadline)
 
     def _create(self, group_id: str, settings: common_pb2.GroupSettings, deadline: float) -> None:
         request = group_pb2.CreateGroupRequest(group_id=group_id, name=f"Bench {group_id}", settings=settings)

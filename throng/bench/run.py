@@ -64,7 +64,7 @@ class BenchRun:
         """Makes groups and members, and starts to connect.
 
         Raises:
-            ThrongError: the group service refused or did not answer within half a minute.
+            ThrongError: the group service refused, or did not answer in the time that clients have to connect.
         """
         try:
             self._link.prepare(self.plan, self._deal.group_ids, self._deal.members)

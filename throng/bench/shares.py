@@ -71,7 +71,7 @@ class Finish:
 
 @dataclass(slots=True)
 class Tick:
-    """Up, four times a second: how it stands. `behind`: receivers below a head known; `heads`: what was heard of."""
+    """Up, four times a second: how it stands. `behind`: receivers below a head known; `heads`: that were not told before."""
 
     slots: list[Slot] = field(default_factory=list)
     entered: int = 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import resource
 import signal
 import sys
+import threading
+import traceback
 from collections import Counter
 from multiprocessing.connection import Connection
 from typing import Any
@@ -39,28 +42,39 @@ class Worker:
         """Runs until the coordinator says `Finish`, or is gone."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_defect)
-        loop.add_reader(self._link.fileno(), self._on_command)
+        # A thread reads, for an event loop would make the socket non-blocking, and evidence is larger than what it takes at once.
+        reader = threading.Thread(target=self._read, args=(loop,), name="commands")
+        reader.start()
         self._fleet.open_all(loop)
         ticking = loop.create_task(self._tick())
+        ticking.add_done_callback(self._on_tick_end)
         await self._finished.wait()
         ticking.cancel()
-        loop.remove_reader(self._link.fileno())
         self._fleet.halt()
         evidence = collect(self._fleet)
         await self._fleet.close()
         if self._defect is not None:
-            raise self._defect  # evidence of a client with a defect is worth nothing: the run fails
+            traceback.print_exception(self._defect)
+            os._exit(1)  # evidence of a client with a defect is worth nothing: the run fails, whatever is still being read
         if not self._gone:
             self._link.send(evidence)
+        reader.join()  # `Finish` and the end of the link are the last that it reads
 
-    def _on_command(self) -> None:
-        try:
-            command = self._link.recv()
-        except (EOFError, OSError):
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            try:
+                command = self._link.recv()
+            except (EOFError, OSError):
+                command = None
+            loop.call_soon_threadsafe(self._on_command, command)
+            if command is None or isinstance(command, Finish):
+                return
+
+    def _on_command(self, command: object) -> None:
+        if command is None:
             self._gone = True
             self._finished.set()
-            return
-        if isinstance(command, Begin):
+        elif isinstance(command, Begin):
             self._fleet.begin(command.start_ns, command.stop_ns)
         elif isinstance(command, Halt):
             self._fleet.halt()
@@ -73,6 +87,11 @@ class Worker:
         if self._defect is None:
             self._defect = context.get("exception") or RuntimeError(context["message"])
         self._finished.set()
+
+    def _on_tick_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._defect = task.exception()
+            self._finished.set()
 
     async def _tick(self) -> None:
         while True:

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from throng.bench import BenchPlan, BenchReport, BenchRun, DeliveryMode
+from throng.bench import BenchPlan, BenchReport, BenchRun, DeliveryMode, Verdict
 from throng.bench.plot import to_svg
 from throng.cli.data_folder import DataFolder
 from throng.cli.refusal import Refusal, refusals
+from throng.domain.errors import ErrorCode, ThrongError
 
 _WAIT_SECONDS = 0.25
 
@@ -110,14 +111,28 @@ def bench(
     with refusals():
         _fill_target(options, data_dir)
         plan = BenchPlan(**options | {"delivery": DeliveryMode(options["delivery"])})
-        with BenchRun(plan) as running:
-            report = _watch(running, quiet=quiet)
+        plan.check()
+    report = _run(plan, quiet=quiet)
     if report_file is not None:
         report_file.write_text(report.to_json(), encoding="utf-8")
     if plot_file is not None:
         plot_file.write_text(to_svg(report), encoding="utf-8")
     click.echo(report.summary())
     sys.exit(report.verdict.exit_code)
+
+
+def _run(plan: BenchPlan, *, quiet: bool) -> BenchReport:
+    """Runs a plan; what keeps it from a report has the exit code of the verdict that comes nearest, never that of a fault."""
+    try:
+        with BenchRun(plan) as running:
+            return _watch(running, quiet=quiet)
+    except KeyboardInterrupt:
+        verdict, text = Verdict.ABORTED, "ended before anything was sent"
+    except ThrongError as error:
+        own = error.code is ErrorCode.INTERNAL
+        verdict, text = Verdict.LOAD_CLIENT_SATURATED if own else Verdict.SERVER_UNREACHABLE, str(error)
+    click.echo(f"{verdict}: {text}", err=True)
+    sys.exit(verdict.exit_code)
 
 
 def _fill_target(options: dict[str, Any], data_dir: pathlib.Path | None) -> None:
