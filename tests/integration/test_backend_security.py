@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
