@@ -95,7 +95,7 @@ def test_without_one_node_the_other_groups_go_on(servers: RedisClusterServers, u
         for _ in range(20):
             assert users.recent.read_before(kept, before_seq=0, limit=1) is not None
             users.recent.get_heads([lost, kept])
-        assert time.monotonic() - started_at < TIMEOUT_SECONDS
+        assert time.monotonic() - started_at < 5 * TIMEOUT_SECONDS
         users.window.observe([Observation(kept, 1, 0, 1)])
         assert users.runner.run(users.registry.read_routes([kept])) == [[]]
         with pytest.raises(ThrongError):

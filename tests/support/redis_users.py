@@ -23,7 +23,7 @@ from unread_svc.adapters.redis_unread_window import RedisUnreadWindow
 from unread_svc.ports import Countable, Observation, WindowView
 
 EDGE = EdgeId("edge-1")
-SLACK_SECONDS = 0.4
+SLACK_SECONDS = 1.0
 """What a call may take above its timeout on a machine that has other things to do."""
 
 
