@@ -176,6 +176,17 @@ def handles(cluster: Cluster, name: str, person: Person) -> bool:
     return cluster.metric("throng_group_submissions_total", name, outcome="stored") > before
 
 
+def test_a_paused_owner_that_wakes_up_changes_nothing_i1_i2(cluster: Cluster, people: tuple[Person, Person]) -> None:
+    ann, bob = people
+    owner = next(one for one in cluster.of("group") if handles(cluster, one.name, ann))
+    seqs = chat_through(ann, owner.pause, 10)  # the other one takes over when the owner was silent for the session timeout
+    owner.resume()
+    seqs += chat_through(bob, lambda: None, 5) + chat_through(ann, lambda: None, 5)
+    assert seqs == sorted(set(seqs))
+    for person in people:
+        person.sees(set(seqs))
+
+
 def test_killed_routers_are_replaced_by_each_other_i6(cluster: Cluster, people: tuple[Person, Person]) -> None:
     ann, bob = people
     for router in cluster.of("router"):
@@ -221,6 +232,7 @@ def test_unread_counts_are_right_after_a_move_of_partitions_i7(cluster: Cluster,
 
 def test_history_is_dense_and_each_message_is_there_once_i1_i2(cluster: Cluster, people: tuple[Person, Person]) -> None:
     head = people[0].send("the last one")
+    people[1].sees({head})
     seqs: list[int] = []
     before = head + 1
     while before > 1:

@@ -140,6 +140,16 @@ def test_a_plan_that_cannot_be_is_refused(values: dict[str, object], named: str)
     assert len(LINKS) == 16
 
 
+def test_a_missing_program_is_named_with_its_remedy(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "throng.cli.main", "cluster", "--port", "0", "--data-dir", str(tmp_path / "data")]
+    nowhere = {**os.environ, "PATH": str(tmp_path), "THRONG_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=nowhere, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "is missing:" in done.stderr
+    assert "make cluster" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_survives_a_stop(tmp_path: pathlib.Path) -> None:
     cluster = start(tmp_path, ClusterPlan(edges=1, routers=1, groups=1, uplink="grpc", store="sqlite"))
     pids = pids_of(tmp_path)

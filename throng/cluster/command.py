@@ -82,6 +82,15 @@ def _greet(running: Cluster) -> None:
     for backend in running.backends.all():
         click.echo(f"  {backend.name:<10} port {getattr(backend.server, 'port', '?')}   pid {backend.pid}")
     click.echo(f"\n  A token for a program: throng token --user bot --data-dir {running.folder}")
-    click.echo(f"  A group: throng group create team --open --data-dir {running.folder}")
+    click.echo(f"  A group: throng group create team --open --data-dir {running.folder}{_rpc_flags(running)}")
     click.echo(f"  All addresses for programs: {running.folder / 'cluster.json'}")
     click.echo("  Stop with Ctrl-C.\n")
+
+
+def _rpc_flags(running: Cluster) -> str:
+    """What `throng group` needs besides where calls are secured."""
+    if not running.plan.tls:
+        return ""
+    tls = running.folder / "tls"
+    files = {"ca": tls / "group-ca.pem", "cert": tls / "group.pem", "key": tls / "group.key", "token": tls / "rpc.token"}
+    return "".join(f" --rpc-{name}-file {file}" for name, file in files.items()) + " --rpc-server-name throng"
