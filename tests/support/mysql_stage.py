@@ -69,7 +69,8 @@ def stage(access: MySQLAccess, observe: Callable[[str], None] | None = None) -> 
 def access_by(name: str, *ports: int, **changed: object) -> MySQLAccess:
     """The service's access by way of these ports, with short time limits."""
     values: dict = {"user": name, "database": name, "password": SERVICE_PASSWORD, "timeout_seconds": 1.0}
-    return MySQLAccess(tuple(Host("127.0.0.1", port) for port in ports), **values | changed)
+    values["hosts"] = tuple(Host("127.0.0.1", port) for port in ports)
+    return MySQLAccess(**values | changed)
 
 
 def error_of(call: Callable[[], object]) -> ThrongError:
