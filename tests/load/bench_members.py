@@ -1,8 +1,8 @@
 """Measures a group of a million members on MySQL: joining in bulk, counting, paging, looking up, beside the same at a thousand members.
 
 Starts a MariaDB of its own in a temporary folder unless a url is given (its tables must be there and empty). The raw rate of multi-row inserts
-into the same table by the same driver stands beside the store's. Other load on the machine moves all figures: read the ratios. Ends by
-itself.
+into the same table by the same driver stands beside the store's. Other load on the machine moves all figures: read the ratios, and the rows per CPU second of
+server and client together, which say what one core can do. Ends by itself.
 
     python tests/load/bench_members.py [--members 1000000] [--url mysql://user@host:port/database] [--json FILE]
 """
@@ -49,6 +49,7 @@ class Figures:
     members: int
     raw_rows_per_second: float = 0.0
     joined_per_second: float = 0.0
+    joined_per_cpu_second: float = 0.0
     joined_per_second_by_tenth: list[float] = dataclasses.field(default_factory=list)
     calls_ms: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     rows_read: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
@@ -72,6 +73,18 @@ def database_of(url: str) -> Iterator[MySQLDatabase]:
         database = MySQLDatabase(access)
         exit_stack.callback(database.close)
         yield database
+
+
+def cpu_seconds(database: MySQLDatabase) -> float:
+    """CPU time of this process and of the server, where it runs on this machine."""
+    file = database.read(lambda statements: statements.row("SELECT @@hostname, @@pid_file, @@datadir"))
+    assert file is not None
+    pid_file = pathlib.Path(file[2]) / file[1]
+    own = time.process_time()
+    if not pid_file.exists():
+        return own
+    fields = pathlib.Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text().rpartition(")")[2].split()
+    return own + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def user(number: int) -> UserId:
@@ -146,6 +159,7 @@ def show(figures: Figures) -> None:
     """The figures for people."""
     joined, raw = figures.joined_per_second, figures.raw_rows_per_second
     print(f"{figures.machine}\n\njoined in bulk: {joined:,.0f}/s ({joined / raw:.0%} of the raw inserts' {raw:,.0f}/s)")
+    print(f"per CPU second of server and client: {figures.joined_per_cpu_second:,.0f}")
     print("by tenth: " + ", ".join(f"{rate:,.0f}" for rate in figures.joined_per_second_by_tenth))
     titles = list(next(iter(figures.calls_ms.values())))
     print("\n| call | " + " | ".join(f"{title} members: ms | rows read" for title in titles) + " |")
@@ -168,9 +182,10 @@ def main() -> int:
         store = MySQLMembershipStore(database)
         join(store, GroupId("small"), PER_CALL)
         measure_calls(database, figures, GroupId("small"), PER_CALL)
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), cpu_seconds(database)
         figures.joined_per_second_by_tenth = join(store, GroupId("large"), arguments.members)
         figures.joined_per_second = arguments.members / (time.perf_counter() - started)
+        figures.joined_per_cpu_second = arguments.members / (cpu_seconds(database) - cpu)
         measure_calls(database, figures, GroupId("large"), arguments.members)
     show(figures)
     if arguments.json:
