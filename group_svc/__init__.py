@@ -12,7 +12,8 @@ queue never lets a user overtake themself, the store numbers under its lock, and
 - `settings.py`          `THRONG_GROUP_…`
 - `metrics.py`           `throng_group_…`
 - `ports.py`             what is needed from the outside
-- `ingest.py`            consumer and lanes (hop 3)
+- `ingest.py`            the consumer (hop 3)
+- `lane.py`              checks in lanes, one user always in the same one
 - `writer.py`            commits in batches (hop 4)
 - `write_path.py`        ingest, writer and blocks put together
 - `servicer.py`          GroupService

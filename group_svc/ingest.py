@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import queue
 import threading
 import time
 import zlib
@@ -14,8 +13,9 @@ import structlog
 from group_svc.core.admission import Admission
 from group_svc.core.commit_queue import CommitQueue
 from group_svc.core.offsets import OffsetTracker
+from group_svc.lane import Lane
 from group_svc.metrics import GroupMetrics
-from throng.domain.errors import ErrorCode, ThrongError
+from throng.domain.errors import ThrongError
 from throng.domain.ids import UserId
 from throng.ports.uplink import UplinkConsumer, UplinkRecord
 
@@ -24,116 +24,12 @@ MAX_POLL = 500
 _POLL_SECONDS = 0.25
 _COMMIT_SECONDS = 1.0
 _REVOKE_SECONDS = 5.0
-_LANE_BATCH = 100
 _PAUSE_SECONDS = 0.2
-
-_Entry = tuple[float, UplinkRecord]
 
 
 def lane_of(user_id: UserId, lanes: int) -> int:
     """The lane of a user: the same in every process and after every restart."""
     return zlib.crc32(user_id.encode()) % lanes
-
-
-class Lane:
-    """A bounded queue and the thread that checks what is in it. Overflow policy: `put` says no, and the record waits outside."""
-
-    def __init__(self, number: int, admission: Admission, committing: CommitQueue, metrics: GroupMetrics, *, capacity: int) -> None:
-        self._admission = admission
-        self._committing = committing
-        self._metrics = metrics
-        self._queue: queue.Queue[_Entry | None] = queue.Queue(capacity)
-        self._abandon = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"group-lane-{number}", daemon=True)
-
-    def start(self) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def __len__(self) -> int:
-        return self._queue.qsize()
-
-    def put(self, record: UplinkRecord, timeout_seconds: float) -> bool:
-        """Adds a record; False when there was no room for so long."""
-        try:
-            self._queue.put((time.monotonic(), record), timeout=timeout_seconds)
-        except queue.Full:
-            return False
-        return True
-
-    def _put_end(self) -> None:
-        while not self._abandon.is_set():
-            try:
-                self._queue.put(None, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return
-
-    def finish(self, deadline: float) -> None:
-        """Checks what is in the lane until `deadline` (monotonic seconds), then gives up the rest."""
-        timer = threading.Timer(max(deadline - time.monotonic(), 0.0), self._abandon.set)
-        timer.daemon = True
-        timer.start()
-        self._put_end()
-        self.join(deadline - time.monotonic() + _POLL_SECONDS)
-        timer.cancel()
-        timer.join()
-
-    def join(self, timeout_seconds: float) -> None:
-        """Waits for the thread to end."""
-        if self._thread.is_alive():
-            self._thread.join(max(timeout_seconds, 0.0))
-
-    def _run(self) -> None:
-        while not self._abandon.is_set():
-            entries, last = self._take()
-            if entries:
-                self._metrics.lane_wait_seconds.observe(time.monotonic() - entries[0][0])
-                self._check([record for _, record in entries])
-            if last:
-                return
-
-    def _take(self) -> tuple[list[_Entry], bool]:
-        entries: list[_Entry] = []
-        try:
-            entry = self._queue.get(timeout=_POLL_SECONDS)
-            while entry is not None:
-                entries.append(entry)
-                if len(entries) >= _LANE_BATCH:
-                    return entries, False
-                entry = self._queue.get_nowait()
-        except queue.Empty:
-            return entries, False
-        return entries, True
-
-    def _check(self, records: Sequence[UplinkRecord]) -> None:
-        """Checks records and hands them on; waits while memberships cannot be read, so nobody is refused for an outage."""
-        while True:
-            try:
-                pending = self._admission.admit(records)
-            except ThrongError as error:
-                if error.code is not ErrorCode.UNAVAILABLE:
-                    self._check_apart(records, error)
-                    return
-                _log.warning("check_waits", records=len(records))
-                if self._abandon.wait(_PAUSE_SECONDS):
-                    return
-                continue
-            except Exception as error:
-                self._check_apart(records, error)
-                return
-            self._committing.put(pending)
-            return
-
-    def _check_apart(self, records: Sequence[UplinkRecord], error: Exception) -> None:
-        """Finds the record that cannot be checked and refuses it alone."""
-        if len(records) > 1:
-            for record in records:
-                self._check([record])
-            return
-        _log.error("record_cannot_be_checked", partition=records[0].partition, offset=records[0].offset, exc_info=error)
-        refusal = ThrongError(ErrorCode.INTERNAL, "The message could not be checked.", retry_after_ms=1000)
-        self._committing.put(self._admission.refuse(records[0], refusal))
 
 
 class Ingest:
@@ -162,6 +58,7 @@ class Ingest:
         self._read = threading.Event()
         self._written = threading.Event()
         self._held: collections.deque[UplinkRecord] = collections.deque()
+        self._holding = threading.Lock()
         self._committed: dict[int, int] = {}
         self._committed_at = time.monotonic()
         self._drain_until = 0.0
@@ -232,18 +129,40 @@ class Ingest:
     def _place_held(self, deadline: float) -> None:
         """Puts held records into their lanes, in order; stops at a lane that has no room until `deadline` (monotonic seconds)."""
         while self._held:
-            record = self._held[0]
-            self._offsets.begin(record.partition, record.offset)
-            if record.submission is None:
-                self._metrics.poison_records.inc()
-                _log.warning("poison_record", partition=record.partition, offset=record.offset)
-                self._offsets.finish([(record.partition, record.offset)])
-            else:
-                lane = self._lanes[lane_of(record.submission.user_id, len(self._lanes))]
-                if not lane.put(record, max(deadline - time.monotonic(), 0.001)):
-                    self._offsets.give_back(record.partition, record.offset)
-                    return
-            self._held.popleft()
+            full = self._place_what_fits()
+            if full is not None and not full.wait_for_room(deadline - time.monotonic()):
+                return
+
+    def _place_what_fits(self) -> Lane | None:
+        """Places records up to the first one whose lane is full; returns that lane, or None when all were placed."""
+        lanes = self._lanes
+        rooms = [lane.room for lane in lanes]
+        parts: list[list[UplinkRecord]] = [[] for _ in lanes]
+        begun: list[tuple[int, int]] = []
+        poison: list[tuple[int, int]] = []
+        full: Lane | None = None
+        with self._holding:
+            for record in self._held:
+                if record.submission is None:
+                    self._metrics.poison_records.inc()
+                    _log.warning("poison_record", partition=record.partition, offset=record.offset)
+                    poison.append((record.partition, record.offset))
+                else:
+                    number = lane_of(record.submission.user_id, len(lanes))
+                    if len(parts[number]) >= rooms[number]:
+                        full = lanes[number]
+                        break
+                    parts[number].append(record)
+                begun.append((record.partition, record.offset))
+            self._offsets.begin(begun)
+            for _ in begun:
+                self._held.popleft()
+        if poison:
+            self._offsets.finish(poison)
+        for lane, part in zip(lanes, parts, strict=True):
+            if part:
+                lane.put(part)
+        return full
 
     def _commit_offsets(self) -> None:
         self._committed_at = time.monotonic()
@@ -262,9 +181,10 @@ class Ingest:
         The consumer's thread waits meanwhile. What is held was not begun, and is left to the next reader.
         """
         gone = set(partitions)
-        kept = [record for record in self._held if record.partition not in gone]
-        self._held.clear()
-        self._held.extend(kept)
+        with self._holding:
+            kept = [record for record in self._held if record.partition not in gone]
+            self._held.clear()
+            self._held.extend(kept)
         if not self._offsets.wait_finished(partitions, _REVOKE_SECONDS):
             _log.warning("revoked_unfinished", partitions=list(partitions))
         self._commit_offsets()

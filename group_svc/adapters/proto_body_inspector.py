@@ -35,24 +35,28 @@ def facts_of(message: message_pb2.Message) -> BodyFacts:
         raise ThrongError(ErrorCode.EMPTY_MESSAGE, "There is nothing in the message.", fields={"field": "content"})
     if name not in _KINDS:
         raise ThrongError(ErrorCode.INVALID_ARGUMENT, f"{name} is not accepted yet", fields={"field": name})
-    return BodyFacts(
-        kind=_KINDS[name],
-        mentions=tuple(message.mentions),
-        text=message.text.text or message.system.text,
-        url=message.image.url,
-        alt=message.image.alt,
-        width=message.image.width,
-        height=message.image.height,
-        label=message.custom.type or message.system.kind,
-        payload_bytes=len(message.custom.payload),
-        target_seq=message.recall.target_seq,
-        foreign_fields=bool(
-            message.seq
-            or message.sender_id
-            or message.sender_name
-            or message.client_msg_id
-            or message.sent_at_ms
-            or message.lane
-            or message.recalled_by_seq
-        ),
+    kind = _KINDS[name]
+    mentions = tuple(message.mentions) if message.mentions else ()
+    foreign_fields = bool(
+        message.seq
+        or message.sender_id
+        or message.sender_name
+        or message.client_msg_id
+        or message.sent_at_ms
+        or message.lane
+        or message.recalled_by_seq
     )
+    # Only the content that is there is touched: an empty submessage costs an object for each look at it.
+    if kind is MessageKind.TEXT:
+        return BodyFacts(kind, mentions, message.text.text, foreign_fields=foreign_fields)
+    if kind is MessageKind.IMAGE:
+        image = message.image
+        return BodyFacts(
+            kind, mentions, url=image.url, alt=image.alt, width=image.width, height=image.height, foreign_fields=foreign_fields
+        )
+    if kind is MessageKind.CUSTOM:
+        custom = message.custom
+        return BodyFacts(kind, mentions, label=custom.type, payload_bytes=len(custom.payload), foreign_fields=foreign_fields)
+    if kind is MessageKind.SYSTEM:
+        return BodyFacts(kind, mentions, message.system.text, label=message.system.kind, foreign_fields=foreign_fields)
+    return BodyFacts(kind, mentions, target_seq=message.recall.target_seq, foreign_fields=foreign_fields)

@@ -16,24 +16,17 @@ class OffsetTracker:
         self._finished: dict[int, set[int]] = {}
         self._next: dict[int, int] = {}
 
-    def begin(self, partition: int, offset: int) -> None:
-        """Notes a record that was read; offsets of a partition rise, or begin again after a rebalance."""
+    def begin(self, records: Iterable[tuple[int, int]]) -> None:
+        """Notes (partition, offset) of records that were read; offsets of a partition rise, or begin again after a rebalance."""
         with self._changed:
-            opened = self._open.setdefault(partition, collections.deque())
-            self._finished.setdefault(partition, set())
-            if opened and offset <= opened[-1]:
-                opened.clear()
-                self._finished[partition].clear()
-                self._next.pop(partition, None)
-            opened.append(offset)
-
-    def give_back(self, partition: int, offset: int) -> None:
-        """Takes back the newest `begin`: the record found no place yet."""
-        with self._changed:
-            opened = self._open.get(partition)
-            if opened and opened[-1] == offset:
-                opened.pop()
-                self._changed.notify_all()
+            for partition, offset in records:
+                opened = self._open.setdefault(partition, collections.deque())
+                finished = self._finished.setdefault(partition, set())
+                if opened and offset <= opened[-1]:
+                    opened.clear()
+                    finished.clear()
+                    self._next.pop(partition, None)
+                opened.append(offset)
 
     def finish(self, records: Iterable[tuple[int, int]]) -> None:
         """Notes (partition, offset) of records that need nothing more; unknown ones are ignored."""

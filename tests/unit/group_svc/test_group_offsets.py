@@ -13,7 +13,7 @@ from group_svc.core.offsets import OffsetTracker
 def test_a_hole_holds_back_what_lies_behind_it() -> None:
     tracker = OffsetTracker()
     for offset in range(5, 10):
-        tracker.begin(0, offset)
+        tracker.begin([(0, offset)])
     tracker.finish([(0, 6), (0, 7), (0, 9)])
     assert tracker.committable() == {}
     tracker.finish([(0, 5)])
@@ -23,8 +23,8 @@ def test_a_hole_holds_back_what_lies_behind_it() -> None:
 
 def test_partitions_are_apart_and_dropped_ones_ignored() -> None:
     tracker = OffsetTracker()
-    tracker.begin(0, 1)
-    tracker.begin(1, 1)
+    tracker.begin([(0, 1)])
+    tracker.begin([(1, 1)])
     tracker.drop([0])
     tracker.finish([(0, 1), (1, 1), (2, 4)])
     assert tracker.committable() == {1: 2}
@@ -32,16 +32,16 @@ def test_partitions_are_apart_and_dropped_ones_ignored() -> None:
 
 def test_a_partition_that_comes_back_begins_again() -> None:
     tracker = OffsetTracker()
-    tracker.begin(0, 7)
-    tracker.begin(0, 8)
-    tracker.begin(0, 3)
+    tracker.begin([(0, 7)])
+    tracker.begin([(0, 8)])
+    tracker.begin([(0, 3)])
     tracker.finish([(0, 3)])
     assert tracker.committable() == {0: 4}
 
 
 def test_waits_for_partitions() -> None:
     tracker = OffsetTracker()
-    tracker.begin(0, 1)
+    tracker.begin([(0, 1)])
     assert not tracker.wait_finished([0], 0.0)
     assert tracker.wait_finished([1], 0.0)
     tracker.finish([(0, 1)])
@@ -52,7 +52,7 @@ def test_waits_for_partitions() -> None:
 def test_never_commits_past_an_unfinished_record(count: int, order: random.Random) -> None:
     tracker = OffsetTracker()
     for offset in range(count):
-        tracker.begin(0, offset)
+        tracker.begin([(0, offset)])
     finished: set[int] = set()
     offsets = list(range(count))
     order.shuffle(offsets)
