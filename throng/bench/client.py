@@ -127,6 +127,7 @@ class Client:
         "_attempt",
         "_base_ms",
         "_edge",
+        "_failures",
         "_max_ms",
         "_online_ns",
         "asked_ns",
@@ -158,6 +159,7 @@ class Client:
         self._base_ms = 500
         self._max_ms = 15_000
         self._online_ns = 0
+        self._failures = 0
 
     # What subclasses do ---------------------------------------------------------------------------------------------
 
@@ -250,6 +252,16 @@ class Client:
         """Sends one request."""
         if self.wire is not None:
             self.wire.write(client_frame(frame.SerializeToString()))
+
+    def retry_seconds(self, least: float, retry_after_ms: int) -> float:
+        """How long to wait before a request that failed is made again; each one in a row widens the wait, as in the page's SDK."""
+        bound: float = min(15.0, 0.5 * 2**self._failures)
+        self._failures = min(self._failures + 1, 30)
+        return max(retry_after_ms / 1000, least + random.random() * bound)
+
+    def succeeded(self) -> None:
+        """A request was answered: the next failure waits briefly again."""
+        self._failures = 0
 
     def sweep(self, now_ns: int) -> None:
         """About once a second: whether the connection is still alive."""

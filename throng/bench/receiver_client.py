@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -66,8 +65,10 @@ class ReceiverClient(Client):
         receiver, now_ns = self.receiver, time.monotonic_ns()
         if isinstance(event, EnteredEvent):
             self._entering_ns = 0
+            self.succeeded()
             receiver.on_entered(event.page, event.head_seq, reset=event.reset, now_ns=now_ns)
         elif isinstance(event, PulledEvent):
+            self.succeeded()
             receiver.on_pulled(event.page, event.head_seq, now_ns)
         elif isinstance(event, Page | Notice):
             self.on_broadcasts([event])
@@ -113,14 +114,15 @@ class ReceiverClient(Client):
 
     def _on_failure(self, event: FailureEvent) -> None:
         self.fleet.count_problem(f"{'enter' if event.request_id == _ENTER else 'pull'} failed: {event.code.name}")
-        wait_seconds = max(event.retry_after_ms / 1000, 0.2 + random.random())
+        wait_seconds = self.retry_seconds(0.5 if event.request_id == _ENTER else 0.2, event.retry_after_ms)
         if event.request_id == _ENTER:
+            self._entering_ns = time.monotonic_ns() + int(wait_seconds * 1e9)  # nothing is overdue while it waits
             self.fleet.later(wait_seconds, self._enter_again, self.wire)
         elif event.code in (ErrorCode.NOT_ENTERED, ErrorCode.EPOCH_MISMATCH):
             self.receiver.on_offline()
             self._pump()
         else:
-            self.asked_ns = time.monotonic_ns()
+            self.asked_ns = time.monotonic_ns() + int(wait_seconds * 1e9)
             self.fleet.later(wait_seconds, self._pull_again, self.wire)
 
     def _enter_again(self, wire: object) -> None:

@@ -87,7 +87,9 @@ class SenderClient(Client):
             self._on_entered(event)
         elif isinstance(event, FailureEvent):
             self.fleet.count_problem(f"enter failed: {event.code.name}")
-            self.fleet.later(max(event.retry_after_ms / 1000, 0.2 + random.random()), self._enter_again, self.wire)
+            wait_seconds = self.retry_seconds(0.5, event.retry_after_ms)
+            self._entering_ns = time.monotonic_ns() + int(wait_seconds * 1e9)  # nothing is overdue while it waits
+            self.fleet.later(wait_seconds, self._enter_again, self.wire)
             return
         elif isinstance(event, OtherEvent):
             if event.removed:
@@ -126,6 +128,7 @@ class SenderClient(Client):
 
     def _on_entered(self, event: EnteredEvent) -> None:
         self._entering_ns = 0
+        self.succeeded()
         if event.page.group_id != self.sender.group_id:
             text = "an answer about a group that was not entered"
             self.fleet.findings.add(Finding(Kind.FOREIGN, event.page.group_id, 0, self.user_id, text))
