@@ -38,8 +38,9 @@ def from_record(record: uplink_pb2.SubmittedMessage) -> Submission:
     Raises:
         ThrongError: INVALID_ARGUMENT for a record that no edge of ours writes (a poison record).
     """
-    name = record.body.WhichOneof("content")
-    ids = (record.group_id, record.user_id, record.origin.edge_id, record.origin.conn_id)
+    body, origin = record.body, record.origin
+    name = body.WhichOneof("content")
+    ids = (record.group_id, record.user_id, origin.edge_id, origin.conn_id)
     # An answer to nobody would be a publication that no router takes, and would hold up all behind it.
     if name not in _KINDS or not all(map(is_identifier, ids)):
         raise ThrongError(ErrorCode.INVALID_ARGUMENT, "the uplink record is not a submission")
@@ -48,15 +49,15 @@ def from_record(record: uplink_pb2.SubmittedMessage) -> Submission:
         user_id=UserId(record.user_id),
         client_msg_id=record.client_msg_id,
         kind=_KINDS[name],
-        body=record.body.SerializeToString(deterministic=True),
+        body=body.SerializeToString(deterministic=True),
         origin=Origin(
-            edge_id=EdgeId(record.origin.edge_id),
-            incarnation=record.origin.incarnation,
-            conn_id=ConnId(record.origin.conn_id),
-            request_id=record.origin.request_id,
+            edge_id=EdgeId(origin.edge_id),
+            incarnation=origin.incarnation,
+            conn_id=ConnId(origin.conn_id),
+            request_id=origin.request_id,
         ),
         received_at_ms=record.received_at_ms,
-        target_seq=record.body.recall.target_seq if name == "recall" else 0,
+        target_seq=body.recall.target_seq if name == "recall" else 0,
         lane=Lane.HIGH if record.lane == message_pb2.LANE_HIGH else Lane.NORMAL,
         unlimited=record.unlimited,
     )
