@@ -187,11 +187,13 @@ class BenchRun:
         """Waits until all is answered and everyone is at the heads; returns the heads by which receivers are judged."""
         deadline = time.monotonic() + self.plan.settle_seconds
         heads: dict[str, tuple[int, int]] = {}
-        number = 0
+        # What workers said before they heard of the halt says nothing: a last message may have been written after it.
+        number = 1
+        self._workers.tell(Heads(number, {}))
         while not self._cutting.is_set():
             self._workers.read(_POLL_SECONDS)
             is_late = time.monotonic() >= deadline
-            if self.progress.unanswered and not is_late:
+            if (self.progress.unanswered or self.progress.heads_round < 1) and not is_late:
                 continue
             heads = self._read_heads() or heads
             number += 1
