@@ -14,13 +14,14 @@ from frame_client import Frame, FrameClient, login, new_id
 from throng.api.common.v1 import group_pb2 as common
 from throng.api.common.v1 import message_pb2 as pb
 from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2, message_pb2_grpc
-from throng.cluster import Cluster, ClusterPlan
+from throng.cluster import Cluster, ClusterPlan, ServiceProcess
 from throng.runtime import rpc_sync
 from throng.runtime.rpc_security import load_security
 from throng.testing.servers import ServerMissing
 
 pytestmark = pytest.mark.e2e
 GROUP = "team"
+PARTITIONS = 16
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +160,7 @@ def test_people_on_different_edges_chat_i3_i5(people: tuple[Person, Person]) -> 
 
 def test_a_killed_group_service_loses_nothing_i2_i3_i10(cluster: Cluster, people: tuple[Person, Person]) -> None:
     ann, bob = people
-    owner = next(one for one in cluster.of("group") if handles(cluster, one.name, ann))
+    owner = owner_of_the_group(cluster, ann)
     seqs = chat_through(ann, owner.kill)
     bob.sees(set(seqs))
     assert seqs == sorted(set(seqs)), "I4: one after the other, each once"
@@ -167,6 +168,18 @@ def test_a_killed_group_service_loses_nothing_i2_i3_i10(cluster: Cluster, people
     owner.wait_ready(30)
     seqs = chat_through(bob, lambda: None, 5)
     ann.sees(set(seqs))
+
+
+def owner_of_the_group(cluster: Cluster, person: Person) -> ServiceProcess:
+    """The group service that stores the group's messages, once the partitions are shared out."""
+    names = [one.name for one in cluster.of("group")]
+
+    def shared_out() -> bool:
+        counts = [cluster.metric("throng_group_kafka_consumer_partitions", name) for name in names]
+        return min(counts) > 0 and sum(counts) == PARTITIONS
+
+    wait_for(shared_out, "the partitions are not shared out")
+    return next(cluster.processes[name] for name in names if handles(cluster, name, person))
 
 
 def handles(cluster: Cluster, name: str, person: Person) -> bool:
@@ -178,8 +191,10 @@ def handles(cluster: Cluster, name: str, person: Person) -> bool:
 
 def test_a_paused_owner_that_wakes_up_changes_nothing_i1_i2(cluster: Cluster, people: tuple[Person, Person]) -> None:
     ann, bob = people
-    owner = next(one for one in cluster.of("group") if handles(cluster, one.name, ann))
+    owner = owner_of_the_group(cluster, ann)
     seqs = chat_through(ann, owner.pause, 10)  # the other one takes over when the owner was silent for the session timeout
+    (other,) = (one for one in cluster.of("group") if one is not owner)
+    assert cluster.metric("throng_group_kafka_consumer_partitions", other.name) == PARTITIONS, "nothing had moved"
     owner.resume()
     seqs += chat_through(bob, lambda: None, 5) + chat_through(ann, lambda: None, 5)
     assert seqs == sorted(set(seqs))
