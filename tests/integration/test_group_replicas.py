@@ -53,7 +53,7 @@ class Pair:
         self.partition = Partition()
         idle = MemoryUplink()
         made = iter([Uplink(self.partition.log, self.partition.log), Uplink(self.partition, idle)])
-        monkeypatch.setattr(group_svc.app, "_open_uplink", lambda settings: next(made))
+        monkeypatch.setattr(group_svc.app, "_open_uplink", lambda *_: next(made))
         self.redis_url = f"embedded://{uuid.uuid4().hex}"
         self.folder = folder
         self.registries = [CollectorRegistry(), CollectorRegistry()]
