@@ -170,7 +170,7 @@ def our_consume(access: KafkaAccess, topic: TopicSettings, records: int) -> tupl
 def main() -> None:
     """Runs everything and prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("records", 60_000), ("rate", 5_000), ("partitions", 64), ("groups", 1_000), ("linger", 5)):
+    for name, value in (("records", 60_000), ("rate", 5_000), ("partitions", 64), ("groups", 1_000), ("linger", 20)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--profile", action="store_true", help="profile the appending thread of ours")
