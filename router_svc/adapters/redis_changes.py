@@ -9,19 +9,17 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import redis.exceptions
 import structlog
 
 from router_svc.adapters.redis_format import CHANGES_CHANNEL, parse_change
 from router_svc.ports import Change, WatchStarted
 from throng.adapters.redis_aio import RedisLoop
 from throng.adapters.redis_calls import Address
-from throng.adapters.redis_errors import translate
+from throng.adapters.redis_errors import FAILURES, translate
 from throng.domain.errors import unavailable
 
 _log = structlog.get_logger("throng.router.changes")
 _SILENT_TICKS = 3
-_FAILURES = (redis.exceptions.RedisError, OSError)
 
 
 async def watch_changes(
@@ -84,7 +82,7 @@ class _Ticks:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await asyncio.gather(*(self._send(node) for node in self._nodes))
-        except _FAILURES as error:
+        except FAILURES as error:
             raise translate(error) from error
 
     async def _send(self, node: Address) -> None:
@@ -113,14 +111,14 @@ async def _subscribe(pubsub: Any, timeout_seconds: float) -> None:
                 message = await pubsub.get_message(timeout=timeout_seconds)
                 if message is not None and message["type"] == "subscribe":
                     return
-    except _FAILURES as error:
+    except FAILURES as error:
         raise translate(error) from error
 
 
 async def _next(pubsub: Any, wait_seconds: float) -> Any:
     try:
         return await pubsub.get_message(timeout=wait_seconds)
-    except _FAILURES as error:
+    except FAILURES as error:
         raise translate(error) from error
 
 

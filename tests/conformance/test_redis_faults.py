@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import threading
 import time
@@ -10,12 +11,15 @@ from contextlib import aclosing
 
 import pytest
 import redis
+import uvloop
 from conformance_builders import stored
 from redis_users import EDGE, SLACK_SECONDS, RedisUsers, wait_until
 from server_fixtures import started
 
 from router_svc.ports import EdgeInfo, EdgeLoad, Standing, WatchStarted
 from throng.adapters.redis_access import RedisAccess
+from throng.adapters.redis_aio import RedisLoop
+from throng.adapters.redis_calls import Call
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId
 from throng.domain.message import Position
@@ -51,6 +55,34 @@ def far_users(proxy: FaultProxy) -> Iterator[RedisUsers]:
     with RedisUsers(RedisAccess(f"redis://{proxy.address}", timeout_seconds=TIMEOUT_SECONDS)) as users:
         assert users.all_well()
         yield users
+
+
+def test_connections_that_are_reset_in_the_midst_of_an_exchange_under_uvloop(proxy: FaultProxy) -> None:
+    """uvloop raises a RuntimeError where asyncio drops the write."""
+    redis_loop, results = RedisLoop(RedisAccess(f"redis://{proxy.address}", timeout_seconds=TIMEOUT_SECONDS)), list[object]()
+    ending = threading.Event()
+
+    async def use() -> None:
+        while not ending.is_set():
+            results.extend(await redis_loop.run([Call(("PING",), "k")] * 3))
+            await asyncio.sleep(0)
+
+    async def run() -> None:
+        try:
+            await asyncio.gather(*(use() for _ in range(8)), asyncio.to_thread(reset))
+        finally:
+            ending.set()
+            await redis_loop.close()
+
+    def reset() -> None:
+        for _ in range(60):
+            time.sleep(0.02)  # as many resets as there is traffic between
+            proxy.reset()
+        ending.set()
+
+    uvloop.run(run())
+    codes = {result.code if isinstance(result, ThrongError) else result for result in results}
+    assert codes == {b"PONG", ErrorCode.UNAVAILABLE}
 
 
 def admin(server: RedisServer) -> redis.Redis:

@@ -12,10 +12,8 @@ import redis.exceptions
 
 from throng.adapters.redis_access import RedisAccess, embedded_server, no_notifications, no_retry_async
 from throng.adapters.redis_calls import Address, Batch, Call, Exchange, SlotMap
-from throng.adapters.redis_errors import OnError, kind_of, translate
+from throng.adapters.redis_errors import FAILURES, OnError, kind_of, translate
 from throng.adapters.redis_nodes import NodeDirectory
-
-_FAILURES = (redis.exceptions.RedisError, OSError)
 
 
 class RedisLoop:
@@ -88,7 +86,7 @@ class RedisLoop:
             self._nodes.release(batch.address)
             exchange.waiting.discard(batch.address)
             exchange.answered(batch, answers, slots)
-        except _FAILURES as error:
+        except FAILURES as error:
             exchange.waiting.discard(batch.address)
             exchange.broke(batch, error, sent=opened)
             if isinstance(error, (redis.exceptions.TimeoutError, TimeoutError)) and not self._nodes.is_held(batch.address):
@@ -120,7 +118,7 @@ class RedisLoop:
                 if isinstance(answer, Exception):
                     raise answer
                 return self._nodes.learn(answer, address)
-            except _FAILURES as error:
+            except FAILURES as error:
                 failure = error
                 if isinstance(error, (redis.exceptions.TimeoutError, TimeoutError)):
                     self._nodes.hold(address)

@@ -9,6 +9,9 @@ import redis.exceptions
 
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 
+FAILURES = (redis.exceptions.RedisError, OSError, RuntimeError)
+"""What an exchange can end with. RuntimeError: uvloop says so of a write to a connection that was reset a moment before."""
+
 OnError = Callable[[str], None]
 """Called with one of `KINDS` for every call that failed."""
 KINDS = ("timeout", "connection", "credentials", "cluster", "full", "command")
@@ -27,7 +30,7 @@ def kind_of(error: Exception) -> str:
         return "cluster"
     if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
         return "timeout"
-    if isinstance(error, (exceptions.ConnectionError, OSError)):
+    if isinstance(error, (exceptions.ConnectionError, OSError, RuntimeError)):
         return "connection"
     return "command"
 
