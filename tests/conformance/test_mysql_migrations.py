@@ -70,6 +70,7 @@ def check(access, schema: Schema) -> None:
 def test_the_command_makes_the_tables_of_all_services_and_may_be_repeated(mariadb_server, database, tmp_path):
     password = tmp_path / "migrate.password"
     password.write_text("password-2\n")
+    password.chmod(0o600)
     url = f"mysql://{database}_migrate@127.0.0.1:{mariadb_server.port}/{database}"
     for _ in range(2):
         done = CliRunner().invoke(main, ["migrate", "--mysql-url", url, "--mysql-password-file", str(password)])
@@ -198,6 +199,7 @@ def test_every_migration_says_whom_it_works_with():
 def settings_of(kind, server, name: str, tmp_path: pathlib.Path):
     password = tmp_path / "throng.password"
     password.write_text("password-1\n")
+    password.chmod(0o600)
     url = f"mysql://{name}@127.0.0.1:{server.port}/{name}"
     values = {"store": "mysql", "mysql_url": url, "mysql_password_file": password, "port": 0, "redis_url": f"embedded://{name}"}
     return load(kind, flags=values, environment={})

@@ -31,6 +31,7 @@ def proxy(mariadb_server) -> Iterator[FaultProxy]:
 def bench(mariadb_server, proxy: FaultProxy, tmp_path: pathlib.Path) -> Iterator[Bench]:
     password = tmp_path / "password"
     password.write_text(SERVICE_PASSWORD)
+    password.chmod(0o600)
     with empty_tables(mariadb_server) as name:
         running = Bench(
             tmp_path,

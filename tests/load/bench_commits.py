@@ -9,6 +9,7 @@ machine moves all figures: read the ratios. Ends by itself.
 from __future__ import annotations
 
 import argparse
+import collections
 import cProfile
 import itertools
 import os
@@ -102,6 +103,24 @@ def measure(database: MySQLDatabase, groups: int, size: int, messages: int) -> t
     return len(batches) * size / seconds, times[len(times) // 2], times[int(0.99 * len(times))], share
 
 
+class StatementTimes:
+    """Time from each kind of statement to the next one: the server's, and what the client does with the answer."""
+
+    def __init__(self) -> None:
+        self.seconds: collections.Counter[str] = collections.Counter()
+        self._kind, self._since = "", time.perf_counter()
+
+    def __call__(self, statement: str) -> None:
+        now = time.perf_counter()
+        self.seconds[self._kind] += now - self._since
+        self._kind, self._since = " ".join(statement.split()[:6])[:60], now
+
+    def show(self, messages: int) -> None:
+        """Microseconds per message, the longest first."""
+        for kind, seconds in self.seconds.most_common(7):
+            print(f"{1e6 * seconds / messages:8.1f} us  {kind or '(before the first)'}")
+
+
 def make_groups(database: MySQLDatabase) -> None:
     """The groups of all shapes."""
     members = MySQLMembershipStore(database)
@@ -126,7 +145,8 @@ def main() -> int:
             hosts, user, name = parse_url(server.url("commits"))
             access = MySQLAccess(hosts, user, name, timeout_seconds=30.0)
             migrate(access, mysql_schemas())
-            database = MySQLDatabase(access)
+            times = StatementTimes()
+            database = MySQLDatabase(access, observe_statement=times if arguments.profile else None)
             make_groups(database)
             print(f"{platform.system()}, Python {platform.python_version()}, {os.cpu_count()} cores\n")
             print("| groups | per commit | messages/s | of raw inserts | p50 ms | p99 ms | client's core |\n| --- |" + " --- |" * 6)
@@ -135,6 +155,11 @@ def main() -> int:
                 rate, p50, p99, share = measure(database, groups, size, arguments.messages)
                 print(f"| {groups} | {size} | {rate:,.0f} | {rate / raw:.0%} of {raw:,.0f} | {p50:.1f} | {p99:.1f} | {share:.0%} |")
             if arguments.profile:
+                for groups in (500, 1):
+                    times.seconds.clear()
+                    measure(database, groups, 500, arguments.messages)
+                    print(f"\n500 messages per commit to {groups} group(s), per message from one statement to the next:")
+                    times.show(arguments.messages)
                 profile = cProfile.Profile()
                 profile.runcall(measure, database, 500, 500, arguments.messages)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(15)
