@@ -12,7 +12,8 @@ from throng.cluster.service_process import Addresses
 from throng.testing.certificates import make_rpc_files
 from throng.testing.servers import free_port
 
-_PARTITIONS = 16
+_PARTITIONS_EACH = 2
+"""Of the uplink per group service: each batch of a partition costs about as much as three records (docs/kafka.md)."""
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ class _Flags:
     def _uplink(self, name: str) -> dict[str, str]:
         if self._plan.uplink != "kafka":
             return {"uplink": "grpc"} if name.startswith("edge") else {}
-        one_broker = {"kafka_replication_factor": "1", "kafka_min_insync_replicas": "1", "kafka_partitions": str(_PARTITIONS)}
+        partitions = str(_PARTITIONS_EACH * self._plan.groups)
+        one_broker = {"kafka_replication_factor": "1", "kafka_min_insync_replicas": "1", "kafka_partitions": partitions}
         return {"uplink": "kafka", "kafka_servers": self._backends.kafka_servers(name), **one_broker}
 
     def _store(self, name: str) -> dict[str, str]:
