@@ -139,6 +139,23 @@ def test_polling_for_nothing_keeps_the_membership_and_reads_nothing(stage):
     assert consumer.rebalances == 1
 
 
+def test_members_that_poll_for_nothing_still_let_the_group_move(stage):
+    outcomes, log = Outcomes(stage.producer()), Log()
+    sent = [outcomes.append(message(f"g{number}")) for number in range(12)]
+    waiting = stage.consumer()
+    poll_until(waiting, 12)
+    reader = Reader(stage.consumer(), log)
+    reader.start()
+    deadline = time.monotonic() + 20
+    while not reader.partitions:
+        assert time.monotonic() < deadline, "the group never settles"
+        waiting.poll(0.0, 0)
+        time.sleep(0.2)  # what a caller without room does between two polls
+    waiting.close(5.0)
+    wait_until(lambda: all(one in log for one in sent), "the rest moves too")
+    reader.end()
+
+
 def test_an_offset_that_was_committed_is_never_taken_back(stage):
     outcomes = Outcomes(stage.producer())
     for _ in range(3):

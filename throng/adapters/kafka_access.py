@@ -25,7 +25,6 @@ class Opening:
     """Makes one client at a time. When its constructor fails, as it does while Kafka is away, what it had opened is closed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._network: Any = None
         self._closed = False
 
@@ -36,6 +35,8 @@ class Opening:
             ThrongError: UNAVAILABLE, no broker answers, or it refuses us.
         """
         _keep_quiet()
+        if self._closed:
+            raise unavailable("the way to the log is closed")
         try:
             client = make(**settings, kafka_client=self._make_network)
         except Exception as error:
@@ -48,18 +49,12 @@ class Opening:
         return client
 
     def _make_network(self, **settings: Any) -> Any:
-        with self._lock:
-            self._network = KafkaNetClient(**settings)
-            self._network._manager.closed = self._closed  # a closed one gives up at its next attempt
-            return self._network
+        self._network = KafkaNetClient(**settings)
+        return self._network
 
     def give_up(self) -> None:
-        """Ends a waiting `open` soon, and all later ones. Any thread."""
-        with self._lock:
-            self._closed = True
-            if self._network is not None:
-                self._network._manager.closed = True
-                self._network.wakeup()
+        """Lets no later `open` begin; one that waits ends within `BOOTSTRAP_SECONDS`. Any thread."""
+        self._closed = True
 
 
 def _keep_quiet() -> None:

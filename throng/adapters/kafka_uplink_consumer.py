@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import MemberState, OffsetAndMetadata
 
 from throng.adapters.kafka_access import Opening, abandon_consumer, translated
 from throng.adapters.kafka_dead_letters import DeadLetters
@@ -28,6 +28,8 @@ from throng.domain.message import Submission
 from throng.ports.uplink import UplinkRecord
 
 _SLICE_SECONDS = 0.1
+_SHORTEST_SECONDS = 0.05
+_JOIN_SLICE_SECONDS, _JOIN_SECONDS = 1.0, 10.0
 _COMMIT_SECONDS = 3.0
 _CALLBACK_SECONDS = 15.0
 _LOOK_SECONDS = 0.01
@@ -68,17 +70,28 @@ class KafkaUplinkConsumer:
     # What the port promises -------------------------------------------------------------------------------------------
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Waits for records; with `max_records` 0 it only stays in the group. See the port."""
-        deadline = time.monotonic() + timeout_seconds
+        """Waits for records; with `max_records` 0 it only stays in the group. See the port.
+
+        While this member joins its group it waits on, some seconds more than asked: kafka-python throws away the answer to a join
+        that comes between two polls, and begins anew, so that short polls could go on joining for ever.
+        """
+        started_at = time.monotonic()
         while not self._stopped.is_set():
             with self._using:
                 if self._closed:
                     return []
-                left = max(deadline - time.monotonic(), 0.0)
-                records = self._poll_slice(min(left, _SLICE_SECONDS), max_records)
-            if records or time.monotonic() >= deadline:
+                left = started_at + timeout_seconds - time.monotonic()
+                slice_seconds = _JOIN_SLICE_SECONDS if self._joins() else min(max(left, _SHORTEST_SECONDS), _SLICE_SECONDS)
+                records = self._poll_slice(slice_seconds, max_records)
+                patience_seconds = max(timeout_seconds, _JOIN_SECONDS) if self._joins() else timeout_seconds
+            if records or time.monotonic() - started_at >= patience_seconds:
                 return records
         return []
+
+    def _joins(self) -> bool:
+        """The group's answer to a join of ours is awaited."""
+        consumer = self._consumer
+        return consumer is not None and consumer.group_metadata().state == MemberState.REBALANCING
 
     def _poll_slice(self, timeout_seconds: float, max_records: int) -> list[UplinkRecord]:
         """One short poll, so that `stop` is heard; a consumer that fails is given up, and the next poll makes another."""
@@ -129,7 +142,7 @@ class KafkaUplinkConsumer:
         return sum(self._lags.copy().values())
 
     def stop(self) -> None:
-        """Ends a waiting `poll` within a tenth of a second; later polls answer with nothing. Any thread. Idempotent."""
+        """Ends a waiting `poll`: within 0.1 s, within 1 s while it joins, 3 s while Kafka is sought. Any thread. Idempotent."""
         self._stopped.set()
         self._opening.give_up()
 
