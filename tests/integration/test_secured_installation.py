@@ -111,6 +111,30 @@ def test_clients_chat_over_secured_services(secured: Secured, connect: Callable[
     assert [count.count for count in counts] == [1]
 
 
+def bench(secured: Secured, files: dict[str, str]) -> click.testing.Result:
+    """A short load by the command line."""
+    running = secured.running
+    arguments = ["bench", "--url", f"ws://{running.edge.http_address}", "--group-address", running.addresses["group"]]
+    arguments += ["--jwt-secret-file", str(running.key_file), "--connect-seconds", "10", "--quiet", "--workers", "1"]
+    arguments += ["--receivers", "2", "--senders", "1", "--rate", "20", "--seconds", "0.5", "--block-max-messages", "0"]
+    for name, value in files.items():
+        arguments += [f"--{name.replace('_', '-')}", value]
+    return click.testing.CliRunner().invoke(main, arguments)
+
+
+def test_the_load_client_proves_itself_to_the_group_service(secured: Secured) -> None:
+    files = secured.files["router"]
+    judged = bench(secured, files)
+    assert judged.exit_code in (0, 3), judged.output
+    assert judged.output.startswith(("PASSED", "LOAD_CLIENT_SATURATED"))
+    without_token = bench(secured, {name: value for name, value in files.items() if name != "rpc_token_file"})
+    assert without_token.exit_code == 4, without_token.output
+    assert "token" in without_token.output
+    missing = bench(secured, {**files, "rpc_key_file": files["rpc_key_file"] + ".gone"})
+    assert missing.exit_code == 2
+    assert "cannot be read" in missing.output
+
+
 @pytest.fixture(scope="module")
 def foreign() -> RpcSecurity:
     ca = CertificateAuthority("theirs")

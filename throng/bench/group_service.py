@@ -17,6 +17,7 @@ from throng.bench.plan import BenchPlan
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.limits import CHANGES_MAX, PAGE_MAX
 from throng.runtime import rpc_sync
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 from throng.runtime.rpc_status import from_rpc_error
 
 _CALL_SECONDS = 10.0
@@ -27,9 +28,14 @@ _T = TypeVar("_T")
 class GroupServiceLink:
     """Calls with a deadline; what fails for the moment is tried again until then."""
 
-    def __init__(self, addresses: str) -> None:
+    def __init__(self, addresses: str, security: RpcSecurity = PLAIN) -> None:
+        """Dials nothing yet.
+
+        Raises:
+            ThrongError: INVALID_ARGUMENT for several addresses with TLS and without a name for all of them.
+        """
         self._stack = contextlib.ExitStack()
-        channel = self._stack.enter_context(rpc_sync.channel([part.strip() for part in addresses.split(",")]))
+        channel = self._stack.enter_context(rpc_sync.channel([part.strip() for part in addresses.split(",")], security))
         self._groups = group_pb2_grpc.GroupServiceStub(channel)
         self._messages = message_pb2_grpc.MessageServiceStub(channel)
 

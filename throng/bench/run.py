@@ -17,6 +17,7 @@ from throng.bench.sharing import Deal, deal
 from throng.bench.verdict import Circumstances, judge
 from throng.bench.worker_links import Progress, WorkerLinks, WorkersLostError
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
 _POLL_SECONDS = 0.05
 _HEADS_SECONDS = 0.5
@@ -33,14 +34,19 @@ class BenchRun:
     Use as a context manager, or call `wait` until it returns: nothing of it lives on afterwards.
     """
 
-    def __init__(self, plan: BenchPlan) -> None:
+    def __init__(self, plan: BenchPlan, security: RpcSecurity = PLAIN) -> None:
+        """`security` is what the group service is shown and must show; edges are met as clients meet them.
+
+        Raises:
+            ThrongError: INVALID_ARGUMENT for a plan that cannot be run.
+        """
         plan.check()
         self.plan = plan
         self.run_id = secrets.token_hex(4) if plan.seed is None else f"{plan.seed:08x}-{secrets.token_hex(2)}"
         self.origin_ns = 0
         self._deal: Deal = deal(plan, self.run_id)
         self._events: list[BenchEvent] = []
-        self._link = GroupServiceLink(plan.group_address)
+        self._link = GroupServiceLink(plan.group_address, security)
         self._workers = WorkerLinks()
         self._thread = threading.Thread(target=self._guarded, name="bench-run")
         self._stopping = threading.Event()
@@ -269,11 +275,11 @@ class BenchRun:
         )
 
 
-def run(plan: BenchPlan) -> BenchReport:
+def run(plan: BenchPlan, security: RpcSecurity = PLAIN) -> BenchReport:
     """Runs a plan to its end.
 
     Raises:
         ThrongError: INVALID_ARGUMENT for a plan that cannot be run; whatever the group service refused.
     """
-    with BenchRun(plan) as running:
+    with BenchRun(plan, security) as running:
         return running.wait()

@@ -7,6 +7,7 @@
 - `tokens.py`      `throng token`
 - `groups.py`      `throng group …`
 - `group_link.py`  a channel to the group service that runs on a data folder, or one started for the moment
+- `rpc_options.py` certificates and token that verbs show to a group service
 - `bench.py`       `throng bench`
 - `bench_progress.py` its progress on the terminal
 - `migrations.py`  `throng migrate`

@@ -14,7 +14,9 @@ from throng.bench import BenchPlan, BenchReport, BenchRun, DeliveryMode, Verdict
 from throng.bench.plot import to_svg
 from throng.cli.data_folder import DataFolder
 from throng.cli.refusal import Refusal, refusals
+from throng.cli.rpc_options import rpc_options
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_security import RpcSecurity
 
 _WAIT_SECONDS = 0.25
 
@@ -86,6 +88,7 @@ def _load(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @_target
+@rpc_options
 @_load
 @click.option("--report", "report_file", type=click.Path(path_type=pathlib.Path, dir_okay=False), help="Write the report as JSON.")
 @click.option(
@@ -96,6 +99,7 @@ def bench(
     data_dir: pathlib.Path | None,
     report_file: pathlib.Path | None,
     plot_file: pathlib.Path | None,
+    security: Callable[[], RpcSecurity],
     *,
     quiet: bool,
     **options: Any,
@@ -111,8 +115,8 @@ def bench(
     with refusals():
         _fill_target(options, data_dir)
         plan = BenchPlan(**options | {"delivery": DeliveryMode(options["delivery"])})
-        plan.check()
-    report = _run(plan, quiet=quiet)
+        run = BenchRun(plan, security())
+    report = _watched(run, quiet=quiet)
     if report_file is not None:
         report_file.write_text(report.to_json(), encoding="utf-8")
     if plot_file is not None:
@@ -121,10 +125,10 @@ def bench(
     sys.exit(report.verdict.exit_code)
 
 
-def _run(plan: BenchPlan, *, quiet: bool) -> BenchReport:
+def _watched(run: BenchRun, *, quiet: bool) -> BenchReport:
     """Runs a plan; what keeps it from a report has the exit code of the verdict that comes nearest, never that of a fault."""
     try:
-        with BenchRun(plan) as running:
+        with run as running:
             return _watch(running, quiet=quiet)
     except KeyboardInterrupt:
         verdict, text = Verdict.ABORTED, "ended before anything was sent"

@@ -21,7 +21,8 @@ from throng.api.group.v1 import message_pb2 as group_message_pb2
 from throng.cli import serve
 from throng.cli.group_link import group_channel
 from throng.cli.refusal import refusals
-from throng.runtime.rpc_security import RpcSecurity, load_security
+from throng.cli.rpc_options import rpc_options
+from throng.runtime.rpc_security import RpcSecurity
 
 _SECONDS = 20.0
 _ROLES = {
@@ -32,49 +33,25 @@ _ROLES = {
 _ROLE_NAMES = {number: name for name, number in _ROLES.items()}
 
 
-_RPC_FILES = {
-    "rpc_token_file": "File with the shared token of the services.",
-    "rpc_key_file": "Private key (PEM) of --rpc-cert-file.",
-    "rpc_cert_file": "Certificate (PEM) to show to the group service.",
-    "rpc_ca_file": "CA certificates (PEM) for the group service's certificate; with it TLS is used.",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class _Where:
     """Which group service is spoken to, and how."""
 
     data_dir: pathlib.Path
     address: str | None
-    files: dict[str, pathlib.Path | None]
-    server_name: str
-
-    def security(self) -> RpcSecurity:
-        files = {name.removeprefix("rpc_"): path for name, path in self.files.items()}
-        return load_security(**files, server_name=self.server_name)
+    security: Callable[[], RpcSecurity]
 
 
 def _where(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a command with the options that say which group service it speaks to; it gets `where`."""
 
     @functools.wraps(command)
-    def with_where(*arguments: Any, data_dir: pathlib.Path, address: str | None, rpc_server_name: str, **more: Any) -> Any:
-        files = {name: more.pop(name) for name in _RPC_FILES}
-        return command(*arguments, where=_Where(data_dir, address, files, rpc_server_name), **more)
+    def with_where(
+        *arguments: Any, data_dir: pathlib.Path, address: str | None, security: Callable[[], RpcSecurity], **more: Any
+    ) -> Any:
+        return command(*arguments, where=_Where(data_dir, address, security), **more)
 
-    wrapped: Callable[..., Any] = with_where
-    name_help = "Name that the group service's certificate must hold.  [default: the host of its address]"
-    wrapped = click.option(
-        "--rpc-server-name", default="", envvar="THRONG_GROUP_RPC_SERVER_NAME", show_envvar=True, help=name_help
-    )(wrapped)
-    for name, text in _RPC_FILES.items():
-        wrapped = click.option(
-            f"--{name.replace('_', '-')}",
-            type=click.Path(path_type=pathlib.Path, dir_okay=False),
-            envvar=f"THRONG_GROUP_{name.upper()}",
-            show_envvar=True,
-            help=text,
-        )(wrapped)
+    wrapped: Callable[..., Any] = rpc_options(with_where)
     wrapped = click.option(
         "--address", metavar="HOST:PORT", help="gRPC address of a group service; instead of the one on the data folder."
     )(wrapped)
