@@ -25,6 +25,8 @@ _POLL_SECONDS = 0.25
 _COMMIT_SECONDS = 1.0
 _REVOKE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.2
+_BUSY_FROM, _GATHER_SECONDS = 10, 0.015
+"""After a poll of so many records a moment passes before the next: each costs a round trip, however little it brings."""
 
 
 def lane_of(user_id: UserId, lanes: int) -> int:
@@ -57,6 +59,7 @@ class Ingest:
         self._draining = threading.Event()
         self._read = threading.Event()
         self._written = threading.Event()
+        self._busy = False
         self._held: collections.deque[UplinkRecord] = collections.deque()
         self._holding = threading.Lock()
         self._committed: dict[int, int] = {}
@@ -108,6 +111,8 @@ class Ingest:
     def _poll_once(self) -> None:
         self._poll()
         self._place_held(time.monotonic() + _POLL_SECONDS)
+        if self._busy:
+            self._draining.wait(_GATHER_SECONDS)
         if time.monotonic() - self._committed_at >= _COMMIT_SECONDS:
             self._commit_offsets()
 
@@ -116,7 +121,9 @@ class Ingest:
             if self._held:
                 self._consumer.poll(0.0, 0)
             else:
-                self._held.extend(self._consumer.poll(_POLL_SECONDS, MAX_POLL))
+                polled = self._consumer.poll(_POLL_SECONDS, MAX_POLL)
+                self._held.extend(polled)
+                self._busy = _BUSY_FROM <= len(polled) < MAX_POLL
         except ThrongError as error:
             _log.warning("uplink_away", code=error.code.name)
             self._draining.wait(_PAUSE_SECONDS)

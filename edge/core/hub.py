@@ -82,6 +82,8 @@ class Hub:
         self._table: list[Connection | None] = []
         self._loop: HubLoop | None = None
         self._timer: Any = None
+        self._rest: Any = None
+        self._served_at = float("-inf")
         self._closing: dict[Connection, float] = {}
         self._gone: list[Connection] = []
         self._leaving: list[tuple[Connection, CloseCode, str]] = []
@@ -109,7 +111,7 @@ class Hub:
     def attach(self, loop: HubLoop) -> None:
         """Begins to serve in a loop, which sees one descriptor and one timer."""
         self._loop = loop
-        loop.add_reader(self._epoll.fileno(), self.run_ready)
+        loop.add_reader(self._epoll.fileno(), self._on_ready)
         self._timer = loop.call_later(self._settings.heartbeat_tick_seconds, self._on_timer)
 
     def adopt(self, sock: socket.socket, *, binary: bool, initial: bytes = b"") -> Connection:
@@ -188,7 +190,10 @@ class Hub:
             return
         self._stopped = True
         if loop is not None:
-            loop.remove_reader(self._epoll.fileno())
+            if self._rest is None:
+                loop.remove_reader(self._epoll.fileno())
+            else:
+                self._rest.cancel()
             self._timer.cancel()
         for connection in list(self.connections()):
             self._lose(connection, connection.close_code or int(CloseCode.GOING_AWAY))
@@ -197,10 +202,33 @@ class Hub:
 
     # --- turns of the loop -----------------------------------------------------------------------------------------
 
-    def run_ready(self) -> None:
-        """Serves descriptors that are ready now; the loop calls it, tests may."""
+    def _on_ready(self) -> None:
+        """Serves what is ready. Is more ready soon after the last time, the descriptor is left alone for a moment: messages that
+        come one by one would each cost a turn of the loop."""
+        loop, rest_seconds = self._loop, self._settings.rest_seconds
+        if loop is None:
+            return
+        served = self.run_ready()
+        if not served:
+            return
+        now = self._clock.monotonic()
+        busy = served < _EVENTS_PER_TURN and now - self._served_at < 2 * rest_seconds
+        self._served_at = now
+        if busy and self._loop is not None:
+            loop.remove_reader(self._epoll.fileno())
+            self._rest = loop.call_later(rest_seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self._loop is not None:
+            self._loop.add_reader(self._epoll.fileno(), self._on_ready)
+            self._on_ready()
+
+    def run_ready(self) -> int:
+        """Serves descriptors that are ready now, and tells how many; the loop calls it, tests may."""
         table = self._table
-        for fd, events in self._epoll.poll(0, _EVENTS_PER_TURN):
+        ready = self._epoll.poll(0, _EVENTS_PER_TURN)
+        for fd, events in ready:
             connection = table[fd]
             if connection is None or connection.state is ConnectionState.GONE:
                 continue
@@ -211,6 +239,7 @@ class Hub:
                     self._vanish(connection)
                 else:
                     self._reader.read(connection)
+        return len(ready)
 
     def run_due(self) -> None:
         """Heartbeats and deadlines that are due by the clock; the loop's timer calls it, tests may."""

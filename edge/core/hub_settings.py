@@ -29,6 +29,8 @@ class HubSettings:
     """At most so much is joined into one buffer for one pass (one frame may be larger)."""
     slice_seconds: float = 0.002
     """A fan-out gives way to the loop after so long."""
+    rest_seconds: float = 0.003
+    """While clients send all the time, so much passes between two looks at their sockets: one wake-up for many. 0: none."""
     input_bytes_per_second: int = 262_144
     """A connection that sends more is not read until the next second."""
     input_frames_per_second: int = 500

@@ -24,6 +24,7 @@ class ManualLoop:
     def __init__(self) -> None:
         self.ready: list[Callable[[], Any]] = []
         self.readers: dict[int, Callable[[], Any]] = {}
+        self.later: list[tuple[float, Callable[[], Any]]] = []
 
     def add_reader(self, fd: int, callback: Callable[[], Any]) -> None:
         self.readers[fd] = callback
@@ -35,7 +36,7 @@ class ManualLoop:
         self.ready.append(callback)
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> ManualLoop:
-        del delay, callback
+        self.later.append((delay, callback))
         return self
 
     def cancel(self) -> None:
@@ -131,7 +132,7 @@ class Stage:
     """A hub, its loop, clock, counters, handler, and its clients."""
 
     def __init__(self, **changes: Any) -> None:
-        self.settings = replace(HubSettings(), **changes)
+        self.settings = replace(HubSettings(rest_seconds=0.0), **changes)
         self.loop = ManualLoop()
         self.clock = FakeClock()
         self.counters = HubCounters()

@@ -313,3 +313,44 @@ def test_in_a_real_loop_with_a_thousand_sockets():
                 far.close()
 
     asyncio.run(scenario())
+
+
+def test_a_hub_that_clients_keep_busy_looks_at_their_sockets_at_intervals():
+    with stage(rest_seconds=0.003) as staged:
+        _, client = staged.join()
+
+        def say(text: bytes) -> None:
+            client.send(client_frame(BINARY, text))
+            staged.loop.turn()
+
+        say(b"first")  # nobody was heard before: at once
+        staged.clock.advance(0.002)
+        say(b"second")  # soon after the first: at once, and then a rest
+        assert staged.loop.readers == {}
+        say(b"third")
+        say(b"fourth")
+        heard = [payload for _, payload in staged.handler.messages]
+        assert heard == [b"first", b"second"]
+        delay, rested = staged.loop.later[-1]
+        assert delay == 0.003
+        staged.clock.advance(0.003)
+        rested()
+        assert [payload for _, payload in staged.handler.messages] == [b"first", b"second", b"third", b"fourth"]
+        staged.clock.advance(0.1)
+        staged.loop.later[-1][1]()  # nothing came during this rest: the sockets are watched again
+        assert staged.loop.readers != {}
+        say(b"fifth")
+        assert staged.handler.messages[-1][1] == b"fifth"
+        assert staged.loop.readers != {}
+
+
+def test_a_hub_that_rests_can_be_stopped():
+    with stage(rest_seconds=0.003) as staged:
+        _, client = staged.join()
+        for text in (b"a", b"b"):
+            client.send(client_frame(BINARY, text))
+            staged.loop.turn()
+        assert staged.loop.readers == {}
+        staged.hub.stop()
+        staged.loop.later[-1][1]()
+        assert staged.loop.readers == {}
