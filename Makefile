@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test test-quick check lint types protos web bench docs clean
+.PHONY: help setup run cluster test test-quick check lint types protos web chaos bench docs clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test: .venv/.developer web ## Set up all that tests need and run all of them aga
 
 test-quick: .venv/.developer ## Unit and protocol tests only, without servers
 	@$(BIN)/python -m pytest -q -n 2 tests/unit tests/protos tests/architecture
+
+chaos: .venv/.developer web ## Break a whole cluster under load at random: `make chaos ARGS="--minutes 10 --seed 7"`
+	@$(BIN)/python tests/chaos/run_chaos.py $(ARGS)
 
 bench: .venv/.developer web ## Measure on this machine, beside plain loops in the same run
 	@$(BIN)/python tests/load/bench_fan_out.py $(ARGS)

@@ -1,4 +1,4 @@
-"""Installs what tests use besides Python packages: real servers, a real browser and its fonts, a clock that can be set. Nothing is started by it."""
+"""Installs what tests use besides Python packages: real servers, a real browser and its fonts. Nothing is started by it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from throng.testing.servers.packages import SERVER_PACKAGES, install_debian_pack
 
 _BROWSER_PACKAGES = {"chromium": "chromium", "fc-list": "fontconfig"}
 _FONT = "fonts-noto-cjk"
-_CLOCK_PACKAGES = {"faketime": "faketime"}
 
 
 def _missing() -> list[str]:
-    packages = missing_packages(SERVER_PACKAGES | _BROWSER_PACKAGES | _CLOCK_PACKAGES)
+    packages = missing_packages(SERVER_PACKAGES | _BROWSER_PACKAGES)
     if shutil.which("fc-list") is None:
         return [*packages, _FONT]
     fonts = subprocess.run(["fc-list", ":lang=zh"], capture_output=True, text=True, check=False).stdout

@@ -65,6 +65,7 @@ def main() -> int:
         "unit": ["-n", "2", "tests/unit", "tests/protos", "tests/architecture", "tests/fuzz"],
         "servers": ["-n", "2", "tests/conformance", "tests/integration"],
         "e2e": ["tests/e2e"],
+        "chaos": ["tests/chaos"],
     }
     for old in ARTIFACTS.glob("report-*"):
         old.unlink()

@@ -1,0 +1,383 @@
+"""One load under the eyes of the oracle, and faults one after another; at the end every promise is checked and every failure named."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chaos_stage import ChaosStage
+from door_probe import DoorProbe
+from faults import Fault
+from memory_watch import SERVICE_GROWTH_MEBIBYTES, SERVICE_MEBIBYTES, MemoryWatch
+from recovery_table import Row, healed_seconds, silence_seconds
+from removed_member import RemovedMember
+from unread_audit import UnreadAudit
+
+from throng.api.group.v1 import message_pb2
+from throng.bench import BenchEvent, BenchPlan, BenchReport, BenchRun, Verdict
+
+HEALED_SECONDS = 5.0
+"""I6: receivers hold everything up to the head so soon after connectivity is back."""
+
+SLACK_SECONDS = 1.5
+"""The series has slots of 100 ms, looks for a message that is missing for 1 s, and the machine has two cores for everything."""
+
+WELL_SECONDS = 45.0
+PROBES = 2
+_LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is sent while things break. One worker process, so that its last slot tells how all of it stands."""
+
+    groups: int = 4
+    receivers: int = 40
+    senders: int = 8
+    rate: float = 40.0
+    text_bytes: int = 160
+
+
+@dataclass(slots=True)
+class _Applied:
+    fault: Fault
+    injected: BenchEvent
+    began: float
+    heads: dict[str, int]
+    faults_before: int
+    faults_after: int = 0
+    healed: BenchEvent | None = None
+    mended: float = 0.0
+    ended: float = 0.0
+    member: RemovedMember | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Round:
+    """Use as a context manager: `apply` faults, then `finish`, which raises when a promise was broken."""
+
+    def __init__(self, stage: ChaosStage, name: str, *, seed: int, load: Load | None = None) -> None:
+        self._stage = stage
+        self.name = name
+        self._load = load or Load()
+        self._random = random.Random(seed)
+        self._seed = seed
+        tag = f"{name}-{seed % 10_000}-{int(time.time()) % 100_000}"
+        self._tag = tag[-40:]
+        self.group_ids = [f"{self._tag}-{number}" for number in range(self._load.groups)]
+        self.applied: list[_Applied] = []
+        self.report: BenchReport | None = None
+        self._memory = MemoryWatch(self._pids)
+        self._probes: list[DoorProbe] = []
+        self._probe_audits: list[UnreadAudit] = []
+        self._recalls: list[tuple[DoorProbe, int]] = []
+        self._members: list[RemovedMember] = []
+        self._audit = UnreadAudit(stage, self.group_ids[0], self._tag)
+        self._run: BenchRun | None = None
+
+    def _pids(self) -> dict[str, int]:
+        cluster = self._stage.cluster
+        pids = {name: process.pid for name, process in cluster.processes.items() if process.running}
+        return pids | {backend.name: backend.pid for backend in cluster.backends.all()}
+
+    # Start ----------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Round:
+        stage, load = self._stage, self._load
+        for group_id in self.group_ids:
+            stage.make_group(group_id)
+        self._audit.join()
+        plan = BenchPlan(
+            urls=tuple(url.replace("http://", "ws://") for url in stage.cluster.edge_urls()),
+            group_address=",".join(stage.addresses("group")),
+            jwt_secret_file=stage.cluster.key_file,
+            group_ids=tuple(self.group_ids),
+            receivers=load.receivers,
+            senders=load.senders,
+            rate=load.rate,
+            seconds=3_600.0,
+            text_bytes=load.text_bytes,
+            workers=1,
+            max_attempts=6,
+            settle_seconds=40.0,
+            catch_up_limit_seconds=HEALED_SECONDS,
+            seed=self._seed,
+        )
+        self._run = BenchRun(plan).start()
+        try:
+            self._start_probes()
+            self._memory.start()
+            assert self._run.wait_sending(40.0), "the clients of the load did not all enter"
+            self._wait_well(time.monotonic_ns(), 20.0)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start_probes(self) -> None:
+        for number in range(PROBES):
+            user, group_id = f"{self._tag}-probe-{number}", f"{self._tag}-probe-{number}"
+            self._stage.make_group(group_id, [user])
+            audit = UnreadAudit(self._stage, group_id, f"{self._tag}-p{number}")
+            audit.join()
+            recall: Callable[[int, int], None] = lambda seq, count, place=number: self._note_recall(place, seq, count)  # noqa: E731
+            probe = DoorProbe(self._stage, user, group_id, on_ack=recall, first_edge=number)
+            self._probes.append(probe)
+            self._probe_audits.append(audit)
+            probe.start()
+        for probe in self._probes:
+            assert probe.entered.wait(15.0), f"{probe.user_id} cannot enter"
+
+    def _note_recall(self, place: int, seq: int, count: int) -> None:
+        if count % 5 == 2:
+            self._recalls.append((self._probes[place], seq))
+
+    def __exit__(self, *_: object) -> None:
+        for chatter in [*self._probes, *self._members]:
+            chatter.ending.set()
+        if self._run is not None:
+            self._run.cut()
+            self._run.__exit__()
+        self._memory.stop()
+        for chatter in [*self._probes, *self._members]:
+            chatter.join()
+
+    # Faults ---------------------------------------------------------------------------------------------------------
+
+    def apply(self, fault: Fault, *, meanwhile: Callable[[], None] | None = None) -> None:
+        """Breaks it, holds it, mends it, and waits until messages flow again everywhere."""
+        run = self._run
+        assert run is not None
+        progress = run.progress
+        heads = {group_id: seq for group_id, (_, seq) in progress.heads.items()}
+        member = self._bring_member(len(self.applied))
+        applied = _Applied(fault, run.note(f"inject {fault.name}"), time.monotonic(), heads, progress.faults, member=member)
+        self.applied.append(applied)
+        try:
+            fault.inject(self._stage)
+            began = time.monotonic()
+            if fault.stores and member.entered.is_set():
+                self._remove(applied)
+            if meanwhile is not None:
+                meanwhile()
+            time.sleep(max(fault.hold_seconds - (time.monotonic() - began), 0.0))
+        finally:
+            fault.heal(self._stage)
+        applied.healed = run.note(f"heal {fault.name}")
+        applied.mended = time.monotonic()
+        if not member.removed_at:
+            self._remove(applied)
+        member.connected_again()
+        missing = self._wait_well(applied.healed.at_ns, WELL_SECONDS)
+        applied.ended = time.monotonic()
+        applied.faults_after = run.progress.faults
+        if missing:
+            applied.notes.append(f"I6: {WELL_SECONDS:g} s after it was mended: {missing}")
+        run.note(f"well {fault.name}")
+
+    def _bring_member(self, number: int) -> RemovedMember:
+        group_id = self.group_ids[number % len(self.group_ids)]
+        member = RemovedMember(self._stage, f"{self._tag}-gone-{number}", group_id, first_edge=number)
+        self._stage.add(group_id, [member.user_id])
+        self._members.append(member)
+        member.start()
+        if not member.entered.wait(10.0):
+            raise AssertionError(f"{member.user_id} cannot enter {group_id}")
+        return member
+
+    def _remove(self, applied: _Applied) -> None:
+        assert applied.member is not None
+        applied.member.remove()
+
+    def _wait_well(self, since_ns: int, seconds: float) -> str:
+        """Waits for a message written since then to be ACKed and shown, and for all receivers to be at the head; says what is not."""
+        assert self._run is not None
+        wanted = self._load.receivers + self._load.senders
+        deadline = time.monotonic() + seconds
+        acked = shown = False
+        while True:
+            progress = self._run.progress
+            slot = progress.last_slot
+            acked = acked or (slot is not None and slot.newest_acked_ns >= since_ns)
+            shown = shown or (slot is not None and slot.newest_shown_ns >= since_ns)
+            at_head = slot is not None and slot.stale_ns < 1_000_000_000
+            if acked and shown and at_head and progress.online >= wanted:
+                return ""
+            if time.monotonic() > deadline:
+                lacks = {
+                    "no message is ACKed": not acked,
+                    "no message is delivered": not shown,
+                    f"only {progress.online} of {wanted} clients are connected": progress.online < wanted,
+                    "receivers lack messages": not at_head,
+                }
+                return ", ".join(text for text, is_so in lacks.items() if is_so)
+            time.sleep(_LOOK_SECONDS)
+
+    # End ------------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> list[Row]:
+        """Settles, checks every promise, and gives the recovery times.
+
+        Raises:
+            AssertionError: naming each fault after which a promise did not hold.
+        """
+        run = self._run
+        assert run is not None
+        complaints = self._recall_some()
+        # The last removal counts only if something was written more than six seconds later.
+        last = max((member.removed_at for member in self._members), default=0.0)
+        time.sleep(max(last + 7.0 - time.monotonic(), 0.0) if last else 0.0)
+        run.stop()
+        for chatter in [*self._probes, *self._members]:
+            chatter.ending.set()
+        for chatter in [*self._probes, *self._members]:
+            chatter.stop()
+        self.report = report = run.wait(180.0)
+        self._memory.stop()
+        complaints += self._judge(report)
+        complaints += self._judge_probes()
+        complaints += [text for member in self._members if (text := member.complaint())]
+        complaints += self._judge_memory()
+        complaints += self._judge_unread()
+        for applied in self.applied:
+            complaints += [f"{applied.fault.name}: {note}" for note in applied.notes]
+        rows = self._rows(report)
+        assert not complaints, self._text(complaints, report, rows)
+        return rows
+
+    def _text(self, complaints: Sequence[str], report: BenchReport, rows: Sequence[Row]) -> str:
+        order = ", ".join(applied.fault.name for applied in self.applied)
+        lines = [f"round {self.name}, seed {self._seed}; faults in this order: {order}", *complaints, "", report.summary(), ""]
+        return "\n".join([*lines, *(row.text() for row in rows)])
+
+    def _recall_some(self) -> list[str]:
+        """Takes back every fifth message of the probes; what fails for good is a complaint."""
+        for probe, seq in list(self._recalls):
+            request = message_pb2.RecallMessageRequest(group_id=probe.group_id, user_id=probe.user_id, seq=seq)
+            self._stage.call(self._stage.messages.RecallMessage, request)
+        return []
+
+    def _blame(self, group_id: str, seq: int) -> str:
+        """The fault during or after which a message was numbered."""
+        name = "before the first fault"
+        for applied in self.applied:
+            if seq and seq > applied.heads.get(group_id, 0):
+                name = applied.fault.name
+        return name
+
+    def _judge(self, report: BenchReport) -> list[str]:
+        complaints = []
+        for finding in report.findings:
+            if finding.kind.is_fault:
+                blamed = self._blame(finding.group_id, finding.seq) if finding.seq else "some fault of this round"
+                complaints.append(f"{blamed}: {finding.kind.invariant} {finding.kind.value}: {finding.who}: {finding.text}")
+        complaints += [
+            f"{applied.fault.name}: {applied.faults_after - applied.faults_before} findings while it lasted"
+            for applied in self.applied
+            if applied.faults_after > applied.faults_before
+        ]
+        deliveries, messages = report.deliveries, report.messages
+        if report.verdict not in (Verdict.PASSED, Verdict.LOAD_CLIENT_SATURATED) and not complaints:
+            complaints.append(f"the oracle's verdict is {report.verdict}: {report.reason}")
+        if deliveries.missing or deliveries.offline or messages.unanswered:
+            complaints.append(
+                f"at the end {deliveries.missing} deliveries are missing, {deliveries.offline} receivers are not connected, "
+                f"{messages.unanswered} messages have no answer"
+            )
+        if not messages.acked:
+            complaints.append("nothing was ever ACKed")
+        for applied in self.applied:
+            complaints += self._judge_recovery(report, applied)
+        return complaints
+
+    def _judge_recovery(self, report: BenchReport, applied: _Applied) -> list[str]:
+        if applied.healed is None:
+            return []
+        until = next((later.injected for later in self.applied if later.injected.at_ns > applied.injected.at_ns), None)
+        # Clients are closed one after another at the end, so the last fault counts until then.
+        found = healed_seconds(report, applied.healed.at_ns, until.at_ns if until else self._stopped_ns(report))
+        limit = HEALED_SECONDS + SLACK_SECONDS
+        if found is None or found > limit:
+            return [f"{applied.fault.name}: I6: receivers were at the head {found} s after it was mended; {limit:g} s are allowed"]
+        return []
+
+    @staticmethod
+    def _stopped_ns(report: BenchReport) -> int:
+        return next(event.at_ns for event in report.events if event.name == "stopped")
+
+    def _judge_probes(self) -> list[str]:
+        complaints = []
+        for probe in self._probes:
+            if probe.silent:
+                complaints.append(f"{len(probe.silent)} submissions of {probe.user_id} were neither ACKed nor refused in time (I8)")
+            stored = {message.client_msg_id: message.seq for message in self._stage.history(probe.group_id)}
+            for client_msg_id, seq in probe.acked.items():
+                if stored.get(client_msg_id) != seq:
+                    complaints.append(
+                        f"I3: {client_msg_id} of {probe.user_id} was ACKed as {seq} and stands at {stored.get(client_msg_id)}"
+                    )
+        for applied in self.applied:
+            if not applied.fault.stores and applied.fault.hold_seconds >= 10.0:
+                complaints += self._judge_refusals(applied)
+        return complaints
+
+    def _judge_refusals(self, applied: _Applied) -> list[str]:
+        """Nothing can be stored for long: senders are told so within the time, with a time for the next try."""
+        complaints = []
+        for probe in self._probes:
+            refusals = probe.refusals(applied.began, applied.mended + 1.0)
+            if not refusals:
+                complaints.append(
+                    f"{applied.fault.name}: I8: {probe.user_id} was refused nothing in {applied.fault.hold_seconds:g} s"
+                )
+            elif not any(one.retry_after_ms for one in refusals):
+                complaints.append(f"{applied.fault.name}: I8: no refusal told {probe.user_id} when to try again")
+        return complaints
+
+    def _judge_memory(self) -> list[str]:
+        complaints = []
+        for applied in self.applied:
+            for name, (grown, largest) in self._memory.growth(applied.began, applied.ended).items():
+                is_service = name in self._stage.cluster.processes
+                # A process that was started in this time grows to its ordinary size first.
+                is_new = grown > 0.5 * largest
+                if is_service and (largest > SERVICE_MEBIBYTES or (grown > SERVICE_GROWTH_MEBIBYTES and not is_new)):
+                    complaints.append(f"{applied.fault.name}: I8: {name} grew by {grown:.0f} MiB to {largest:.0f} MiB")
+        return complaints
+
+    def _judge_unread(self) -> list[str]:
+        senders = [f"bench-{self.report.run_id}-s{0}"] if self.report else []
+        self._audit.read_some(self._random, *senders)
+        complaints = self._audit.complaints()
+        for probe, audit in zip(self._probes, self._probe_audits, strict=True):
+            audit.read_some(self._random, probe.user_id)
+            complaints += audit.complaints()
+        return complaints
+
+    def _rows(self, report: BenchReport) -> list[Row]:
+        rows = []
+        for place, applied in enumerate(self.applied):
+            if applied.healed is None:
+                continue
+            until = self.applied[place + 1].injected if place + 1 < len(self.applied) else None
+            memory = self._memory.growth(applied.began, applied.ended)
+            rows.append(
+                Row(
+                    round=self.name,
+                    fault=applied.fault.name,
+                    held_seconds=applied.mended - applied.began,
+                    from_fault=report.recovery_after(applied.injected, until=until),
+                    from_heal=report.recovery_after(applied.healed, until=until),
+                    healed_seconds=healed_seconds(report, applied.healed.at_ns, until.at_ns if until else self._stopped_ns(report)),
+                    silence_seconds=silence_seconds(
+                        report, applied.injected.at_ns, until.at_ns if until else self._stopped_ns(report)
+                    ),
+                    most_mebibytes=max(
+                        (largest for name, (_, largest) in memory.items() if name in self._stage.cluster.processes), default=0.0
+                    ),
+                    refusals=sum(len(probe.refusals(applied.began, applied.ended)) for probe in self._probes),
+                )
+            )
+        return rows

@@ -1,0 +1,88 @@
+"""The schedule repeats itself by its seed, covers every link and part, and the watchers see what they are there for."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from chaos_stage import ChaosStage
+from door_probe import Answer, DoorProbe
+from memory_watch import MemoryWatch
+from removed_member import RemovedMember
+from schedule import TRIED, every_fault, long_outages, random_round
+from unread_audit import expected
+
+from throng.api.common.v1 import message_pb2
+
+NO_STAGE = cast(ChaosStage, None)
+
+
+def names(rounds: list[list[Any]]) -> list[list[str]]:
+    return [[fault.name for fault in one] for one in rounds]
+
+
+def test_a_seed_makes_the_same_schedule_again() -> None:
+    assert names(every_fault(7)) == names(every_fault(7))
+    assert names(every_fault(7)) != names(every_fault(8))
+    first, again = random_round(7, 3), random_round(7, 3)
+    assert [(step.after_seconds, step.fault.name, step.fault.hold_seconds) for step in first] == [
+        (step.after_seconds, step.fault.name, step.fault.hold_seconds) for step in again
+    ]
+    assert [step.fault.name for step in first] != [step.fault.name for step in random_round(7, 4)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_short_version_makes_every_fault(seed: int) -> None:
+    made = {name for one in names(every_fault(seed)) for names_ in one for name in names_.split(" + ")}
+    for part in ("edge-", "router-", "group-", "unread-1", "kafka", "redis", "mariadb in mid-commit"):
+        assert any(name.startswith(f"kill {part}") for name in made), part
+    for link in TRIED:
+        assert {f"cut {link}", f"stall {link}"} <= made
+    assert {"flush redis", "mysql read-only", "pause mariadb", "rebalance", "repeated and delayed log records"} <= made
+    assert any("past its session" in name for name in made)
+    assert sum("clock" in name for name in made) == 2
+    assert sum(name.startswith("slow") for name in made) == 5
+    assert [step.fault.hold_seconds for step in long_outages()] == [60.0] * 3
+
+
+def stored(seq: int, sender: str = "ann", *, recalled_by: int = 0, recall: int = 0) -> message_pb2.Message:
+    if recall:
+        return message_pb2.Message(seq=seq, sender_id=sender, recall=message_pb2.Recall(target_seq=recall))
+    if recalled_by:
+        return message_pb2.Message(seq=seq, sender_id=sender, recalled_by_seq=recalled_by)
+    return message_pb2.Message(seq=seq, sender_id=sender, text=message_pb2.Text(text="x"))
+
+
+def test_the_model_of_unread_counts() -> None:
+    history = [stored(1), stored(2, "bob"), stored(3, recalled_by=4), stored(4, recall=3), *(stored(seq) for seq in range(5, 110))]
+    assert expected(history, "bob", 107) == (2, False)
+    assert expected(history, "ann", 0) == (1, False), "one's own do not count"
+    assert expected(history, "bob", 2) == (99, True)
+    assert expected(history, "bob", 10) == (99, False)
+    assert expected(history[:5], "bob", 0) == (2, False), "what was recalled, and the recall, do not count"
+
+
+def test_a_removed_member_complains_of_what_comes_too_late() -> None:
+    member = RemovedMember(NO_STAGE, "gone", "g")
+    member.take({"block": {"messages": [{"seq": "7"}]}}, 100.0)
+    assert member.complaint() == "", "it was not removed yet"
+    member.removed_at = 95.0
+    assert member.complaint() == ""
+    member.removed_at = 93.0
+    assert "gone received [7] 7.0 s after" in member.complaint()
+    member.received.clear()
+    member.take({"notice": {"headSeq": "8"}}, 100.0)
+    assert "[8]" in member.complaint()
+
+
+def test_a_probe_tells_refusals_of_a_time() -> None:
+    probe = DoorProbe(NO_STAGE, "p", "g", on_ack=lambda seq, count: None)
+    probe.answers += [Answer("a", 1.0, 0.1, 5, "", 0), Answer("b", 2.0, 0.1, 0, "X", 500), Answer("c", 9.0, 0.1, 0, "X", 0)]
+    assert [answer.client_msg_id for answer in probe.refusals(0.0, 5.0)] == ["b"]
+
+
+def test_memory_is_compared_within_the_life_of_a_process() -> None:
+    watch = MemoryWatch(dict)
+    watch.samples += [(1.0, "edge-1", 10, 90.0), (2.0, "edge-1", 10, 130.0), (3.0, "edge-1", 11, 20.0), (4.0, "edge-1", 11, 80.0)]
+    assert watch.growth(0.0, 5.0) == {"edge-1": (60.0, 130.0)}
+    assert watch.growth(0.0, 2.5) == {"edge-1": (40.0, 130.0)}
