@@ -5,24 +5,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chaos_stage import ChaosStage
 from door_probe import DoorProbe
 from faults import Fault
-from memory_watch import SERVICE_GROWTH_MEBIBYTES, SERVICE_MEBIBYTES, MemoryWatch
-from recovery_table import Row, healed_seconds, silence_seconds
+from memory_watch import MemoryWatch
+from recovery_table import Row
 from removed_member import RemovedMember
+from round_verdict import HEALED_SECONDS, Applied, judge_memory, judge_probe, judge_report, make_rows
 from unread_audit import UnreadAudit
 
 from throng.api.group.v1 import message_pb2
-from throng.bench import BenchEvent, BenchPlan, BenchReport, BenchRun, Verdict
-
-HEALED_SECONDS = 5.0
-"""I6: receivers hold everything up to the head so soon after connectivity is back."""
-
-SLACK_SECONDS = 1.5
-"""The series has slots of 100 ms, looks for a message that is missing for 1 s, and the machine has two cores for everything."""
+from throng.bench import BenchPlan, BenchReport, BenchRun
 
 WELL_SECONDS = 45.0
 PROBES = 2
@@ -40,21 +35,6 @@ class Load:
     text_bytes: int = 160
 
 
-@dataclass(slots=True)
-class _Applied:
-    fault: Fault
-    injected: BenchEvent
-    began: float
-    heads: dict[str, int]
-    faults_before: int
-    faults_after: int = 0
-    healed: BenchEvent | None = None
-    mended: float = 0.0
-    ended: float = 0.0
-    member: RemovedMember | None = None
-    notes: list[str] = field(default_factory=list)
-
-
 class Round:
     """Use as a context manager: `apply` faults, then `finish`, which raises when a promise was broken."""
 
@@ -67,7 +47,7 @@ class Round:
         tag = f"{name}-{seed % 10_000}-{int(time.time()) % 100_000}"
         self._tag = tag[-40:]
         self.group_ids = [f"{self._tag}-{number}" for number in range(self._load.groups)]
-        self.applied: list[_Applied] = []
+        self.applied: list[Applied] = []
         self.report: BenchReport | None = None
         self._memory = MemoryWatch(self._pids)
         self._probes: list[DoorProbe] = []
@@ -153,7 +133,7 @@ class Round:
         progress = run.progress
         heads = {group_id: seq for group_id, (_, seq) in progress.heads.items()}
         member = self._bring_member(len(self.applied))
-        applied = _Applied(fault, run.note(f"inject {fault.name}"), time.monotonic(), heads, progress.faults, member=member)
+        applied = Applied(fault, run.note(f"inject {fault.name}"), time.monotonic(), heads, progress.faults, member=member)
         self.applied.append(applied)
         try:
             fault.inject(self._stage)
@@ -187,7 +167,7 @@ class Round:
             raise AssertionError(f"{member.user_id} cannot enter {group_id}")
         return member
 
-    def _remove(self, applied: _Applied) -> None:
+    def _remove(self, applied: Applied) -> None:
         assert applied.member is not None
         applied.member.remove()
 
@@ -225,7 +205,7 @@ class Round:
         """
         run = self._run
         assert run is not None
-        complaints = self._recall_some()
+        self._recall_some()
         # The last removal counts only if something was written more than six seconds later.
         last = max((member.removed_at for member in self._members), default=0.0)
         time.sleep(max(last + 7.0 - time.monotonic(), 0.0) if last else 0.0)
@@ -236,14 +216,13 @@ class Round:
             chatter.stop()
         self.report = report = run.wait(180.0)
         self._memory.stop()
-        complaints += self._judge(report)
-        complaints += self._judge_probes()
+        complaints = judge_report(report, self.applied)
+        for probe in self._probes:
+            complaints += judge_probe(self._stage, probe, self.applied)
         complaints += [text for member in self._members if (text := member.complaint())]
-        complaints += self._judge_memory()
+        complaints += judge_memory(self._stage, self._memory, self.applied)
         complaints += self._judge_unread()
-        for applied in self.applied:
-            complaints += [f"{applied.fault.name}: {note}" for note in applied.notes]
-        rows = self._rows(report)
+        rows = make_rows(self.name, self._stage, report, self.applied, self._memory, self._probes)
         assert not complaints, self._text(complaints, report, rows)
         return rows
 
@@ -252,132 +231,17 @@ class Round:
         lines = [f"round {self.name}, seed {self._seed}; faults in this order: {order}", *complaints, "", report.summary(), ""]
         return "\n".join([*lines, *(row.text() for row in rows)])
 
-    def _recall_some(self) -> list[str]:
-        """Takes back every fifth message of the probes; what fails for good is a complaint."""
+    def _recall_some(self) -> None:
+        """Takes back every fifth message of the probes."""
         for probe, seq in list(self._recalls):
             request = message_pb2.RecallMessageRequest(group_id=probe.group_id, user_id=probe.user_id, seq=seq)
             self._stage.call(self._stage.messages.RecallMessage, request)
-        return []
-
-    def _blame(self, group_id: str, seq: int) -> str:
-        """The fault during or after which a message was numbered."""
-        name = "before the first fault"
-        for applied in self.applied:
-            if seq and seq > applied.heads.get(group_id, 0):
-                name = applied.fault.name
-        return name
-
-    def _judge(self, report: BenchReport) -> list[str]:
-        complaints = []
-        for finding in report.findings:
-            if finding.kind.is_fault:
-                blamed = self._blame(finding.group_id, finding.seq) if finding.seq else "some fault of this round"
-                complaints.append(f"{blamed}: {finding.kind.invariant} {finding.kind.value}: {finding.who}: {finding.text}")
-        complaints += [
-            f"{applied.fault.name}: {applied.faults_after - applied.faults_before} findings while it lasted"
-            for applied in self.applied
-            if applied.faults_after > applied.faults_before
-        ]
-        deliveries, messages = report.deliveries, report.messages
-        if report.verdict not in (Verdict.PASSED, Verdict.LOAD_CLIENT_SATURATED) and not complaints:
-            complaints.append(f"the oracle's verdict is {report.verdict}: {report.reason}")
-        if deliveries.missing or deliveries.offline or messages.unanswered:
-            complaints.append(
-                f"at the end {deliveries.missing} deliveries are missing, {deliveries.offline} receivers are not connected, "
-                f"{messages.unanswered} messages have no answer"
-            )
-        if not messages.acked:
-            complaints.append("nothing was ever ACKed")
-        for applied in self.applied:
-            complaints += self._judge_recovery(report, applied)
-        return complaints
-
-    def _judge_recovery(self, report: BenchReport, applied: _Applied) -> list[str]:
-        if applied.healed is None:
-            return []
-        until = next((later.injected for later in self.applied if later.injected.at_ns > applied.injected.at_ns), None)
-        # Clients are closed one after another at the end, so the last fault counts until then.
-        found = healed_seconds(report, applied.healed.at_ns, until.at_ns if until else self._stopped_ns(report))
-        limit = HEALED_SECONDS + SLACK_SECONDS
-        if found is None or found > limit:
-            return [f"{applied.fault.name}: I6: receivers were at the head {found} s after it was mended; {limit:g} s are allowed"]
-        return []
-
-    @staticmethod
-    def _stopped_ns(report: BenchReport) -> int:
-        return next(event.at_ns for event in report.events if event.name == "stopped")
-
-    def _judge_probes(self) -> list[str]:
-        complaints = []
-        for probe in self._probes:
-            if probe.silent:
-                complaints.append(f"{len(probe.silent)} submissions of {probe.user_id} were neither ACKed nor refused in time (I8)")
-            stored = {message.client_msg_id: message.seq for message in self._stage.history(probe.group_id)}
-            for client_msg_id, seq in probe.acked.items():
-                if stored.get(client_msg_id) != seq:
-                    complaints.append(
-                        f"I3: {client_msg_id} of {probe.user_id} was ACKed as {seq} and stands at {stored.get(client_msg_id)}"
-                    )
-        for applied in self.applied:
-            if not applied.fault.stores and applied.fault.hold_seconds >= 10.0:
-                complaints += self._judge_refusals(applied)
-        return complaints
-
-    def _judge_refusals(self, applied: _Applied) -> list[str]:
-        """Nothing can be stored for long: senders are told so within the time, with a time for the next try."""
-        complaints = []
-        for probe in self._probes:
-            refusals = probe.refusals(applied.began, applied.mended + 1.0)
-            if not refusals:
-                complaints.append(
-                    f"{applied.fault.name}: I8: {probe.user_id} was refused nothing in {applied.fault.hold_seconds:g} s"
-                )
-            elif not any(one.retry_after_ms for one in refusals):
-                complaints.append(f"{applied.fault.name}: I8: no refusal told {probe.user_id} when to try again")
-        return complaints
-
-    def _judge_memory(self) -> list[str]:
-        complaints = []
-        for applied in self.applied:
-            for name, (grown, largest) in self._memory.growth(applied.began, applied.ended).items():
-                is_service = name in self._stage.cluster.processes
-                # A process that was started in this time grows to its ordinary size first.
-                is_new = grown > 0.5 * largest
-                if is_service and (largest > SERVICE_MEBIBYTES or (grown > SERVICE_GROWTH_MEBIBYTES and not is_new)):
-                    complaints.append(f"{applied.fault.name}: I8: {name} grew by {grown:.0f} MiB to {largest:.0f} MiB")
-        return complaints
 
     def _judge_unread(self) -> list[str]:
-        senders = [f"bench-{self.report.run_id}-s{0}"] if self.report else []
+        senders = [f"bench-{self.report.run_id}-s0"] if self.report else []
         self._audit.read_some(self._random, *senders)
         complaints = self._audit.complaints()
         for probe, audit in zip(self._probes, self._probe_audits, strict=True):
             audit.read_some(self._random, probe.user_id)
             complaints += audit.complaints()
         return complaints
-
-    def _rows(self, report: BenchReport) -> list[Row]:
-        rows = []
-        for place, applied in enumerate(self.applied):
-            if applied.healed is None:
-                continue
-            until = self.applied[place + 1].injected if place + 1 < len(self.applied) else None
-            memory = self._memory.growth(applied.began, applied.ended)
-            rows.append(
-                Row(
-                    round=self.name,
-                    fault=applied.fault.name,
-                    held_seconds=applied.mended - applied.began,
-                    from_fault=report.recovery_after(applied.injected, until=until),
-                    from_heal=report.recovery_after(applied.healed, until=until),
-                    healed_seconds=healed_seconds(report, applied.healed.at_ns, until.at_ns if until else self._stopped_ns(report)),
-                    silence_seconds=silence_seconds(
-                        report, applied.injected.at_ns, until.at_ns if until else self._stopped_ns(report)
-                    ),
-                    most_mebibytes=max(
-                        (largest for name, (_, largest) in memory.items() if name in self._stage.cluster.processes), default=0.0
-                    ),
-                    refusals=sum(len(probe.refusals(applied.began, applied.ended)) for probe in self._probes),
-                )
-            )
-        return rows
