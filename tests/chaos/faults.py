@@ -74,11 +74,12 @@ class KillBackend(Fault):
         stage.backend(self._backend).kill()
 
     def heal(self, stage: ChaosStage) -> None:
-        stage.backend(self._backend).start()
+        if not stage.backend(self._backend).running:
+            stage.backend(self._backend).start()
 
 
 class KillMySQLInCommit(KillBackend):
-    """kill -9 of MariaDB at a moment at which transactions are under way."""
+    """kill -9 of MariaDB at a moment at which a COMMIT is under way."""
 
     def __init__(self, hold_seconds: float = 2.0) -> None:
         super().__init__("mariadb", hold_seconds)
@@ -89,11 +90,11 @@ class KillMySQLInCommit(KillBackend):
         with backend.server.cursor() as cursor:
             deadline = time.monotonic() + 5.0
             while time.monotonic() < deadline:
-                cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0")
+                cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'COMMIT%'")
                 if cursor.fetchone()[0]:
                     break
             else:
-                raise AssertionError("no transaction was under way for 5 s")
+                raise AssertionError("nothing was committed for 5 s")
             backend.kill()
 
 

@@ -106,7 +106,7 @@ def judge_probe(stage: ChaosStage, probe: DoorProbe, applied: Sequence[Applied])
         for client_msg_id, seq in probe.acked.items()
         if stored.get(client_msg_id) != seq
     ]
-    complaints += _judge_forgotten(probe, applied)
+    complaints += _judge_forgotten(probe, applied, set(stored))
     for one in applied:
         if not one.fault.stores and one.fault.hold_seconds >= LONG_SECONDS:
             refusals = probe.refusals(one.began, one.mended + 1.0)
@@ -117,11 +117,11 @@ def judge_probe(stage: ChaosStage, probe: DoorProbe, applied: Sequence[Applied])
     return complaints
 
 
-def _judge_forgotten(probe: DoorProbe, applied: Sequence[Applied]) -> list[str]:
-    """What stands in the log while the store is there is stored, whoever dies: it may not run out of its 15 s."""
+def _judge_forgotten(probe: DoorProbe, applied: Sequence[Applied], stored: set[str]) -> list[str]:
+    """What stands in the log while the store is there is stored within 15 s, whoever dies; its ACK may be lost with who carried it."""
     complaints = []
     for answer in probe.answers:
-        if answer.code != "ERROR_CODE_DEADLINE_EXCEEDED":
+        if answer.code != "ERROR_CODE_DEADLINE_EXCEEDED" or answer.client_msg_id in stored:
             continue
         meanwhile = [one.fault for one in applied if one.began < answer.at and one.ended > answer.at - answer.seconds]
         if all(fault.stores for fault in meanwhile):
