@@ -115,6 +115,27 @@ class PauseBackend(Fault):
         stage.backend(self._backend).resume()
 
 
+class KillGroupServiceFull(Fault):
+    """kill -9 of a group service that has read much and could not store it: MariaDB is silent before it and until after it."""
+
+    at_stake = ("I2", "I3", "I4", "I10")
+    stores = False
+
+    def __init__(self, process: str, hold_seconds: float = 1.0) -> None:
+        super().__init__(f"kill {process} with messages in hand", hold_seconds)
+        self._process = process
+
+    def inject(self, stage: ChaosStage) -> None:
+        stage.backend("mariadb").pause()
+        time.sleep(2.5)  # while messages are read from the log
+        stage.process(self._process).kill()
+
+    def heal(self, stage: ChaosStage) -> None:
+        stage.backend("mariadb").resume()
+        stage.process(self._process).start()
+        stage.process(self._process).wait_ready(READY_SECONDS)
+
+
 class FlushRedis(Fault):
     """FLUSHALL, scripts too."""
 

@@ -12,6 +12,7 @@ from faults import (
     FlushRedis,
     JumpClock,
     KillBackend,
+    KillGroupServiceFull,
     KillMySQLInCommit,
     KillService,
     LinkFault,
@@ -49,6 +50,7 @@ def every_fault(seed: int) -> list[list[Fault]]:
     source = random.Random(seed)
     number = source.randint(1, 2)
     services: list[Fault] = [KillService(f"{kind}-{number if kind != 'unread' else 1}") for kind in SERVICES]
+    services.append(KillGroupServiceFull(f"group-{3 - number}"))
     backends: list[Fault] = [
         KillBackend("redis", 1.0),
         FlushRedis(),
@@ -95,6 +97,7 @@ def _single(source: random.Random, seed: int) -> Fault:
             ),
         ),
         (3, lambda: KillBackend(source.choice(["kafka", "redis"]), source.uniform(0, 15))),
+        (2, lambda: KillGroupServiceFull(f"group-{number}", source.uniform(0, 5))),
         (2, lambda: KillMySQLInCommit(source.uniform(0, 15))),
         (2, FlushRedis),
         (2, lambda: ReadOnlyMySQL(source.uniform(1, 12))),
