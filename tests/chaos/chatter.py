@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ GONE = (OSError, Closed, Refused, TimeoutError)
 _PAUSE_SECONDS = 0.2
 
 
-class Chatter:
+class Chatter(abc.ABC):
     """One user in one group. `frames` are given to `take` with their monotonic time; `work` says what is done on a connection."""
 
     def __init__(self, stage: ChaosStage, user_id: str, group_id: str, *, first_edge: int = 0) -> None:
@@ -91,6 +92,6 @@ class Chatter:
     def take(self, frame: Frame, now: float) -> None:
         """Looks at every frame."""
 
+    @abc.abstractmethod
     def work(self, client: FrameClient) -> None:
         """Does what there is to do until the connection breaks (an exception of `GONE`) or `ending` is set."""
-        raise NotImplementedError

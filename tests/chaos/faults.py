@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import fnmatch
 import random
@@ -17,7 +18,7 @@ from log_repeater import LogRepeater
 READY_SECONDS = 60.0
 
 
-class Fault:
+class Fault(abc.ABC):
     """Something that breaks at one moment and is mended at another.
 
     Attributes:
@@ -34,13 +35,13 @@ class Fault:
         self.name = name
         self.hold_seconds = hold_seconds
 
+    @abc.abstractmethod
     def inject(self, stage: ChaosStage) -> None:
         """Breaks it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def heal(self, stage: ChaosStage) -> None:
         """Mends it; returns when what was down serves again."""
-        raise NotImplementedError
 
 
 class KillService(Fault):
