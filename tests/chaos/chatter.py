@@ -89,6 +89,7 @@ class Chatter(abc.ABC):
                 return frame
         return None
 
+    @abc.abstractmethod
     def take(self, frame: Frame, now: float) -> None:
         """Looks at every frame."""
 
