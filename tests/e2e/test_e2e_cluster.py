@@ -5,23 +5,30 @@ from __future__ import annotations
 import pathlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
+import pymysql
 import pytest
+import redis
 from backends import backend_missing
 from frame_client import Frame, FrameClient, login, new_id
+from kafka_stage import TOPIC
 
+from throng.adapters.kafka_options import KafkaAccess
+from throng.adapters.kafka_topic import ensure_topics
 from throng.api.common.v1 import group_pb2 as common
 from throng.api.common.v1 import message_pb2 as pb
 from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2, message_pb2_grpc
 from throng.cluster import Cluster, ClusterPlan, ServiceProcess
+from throng.domain.errors import ErrorCode, ThrongError
 from throng.runtime import rpc_sync
 from throng.runtime.rpc_security import load_security
 from throng.testing.servers import ServerMissing
 
 pytestmark = pytest.mark.e2e
 GROUP = "team"
-PARTITIONS = 16
+PARTITIONS = 4
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             tls=True,
             restart_dead=False,
             proxied=frozenset({"group->kafka", "router->edge"}),
-            flags={"edge": {"min_send_interval_ms": "0"}, "group": {"kafka_session_timeout_seconds": "6"}},
+            flags={"edge": {"min_send_interval_ms": "0"}, "group": {"kafka_session_timeout_seconds": "3"}},
         ),
     )
     try:
@@ -156,6 +163,35 @@ def test_people_on_different_edges_chat_i3_i5(people: tuple[Person, Person]) -> 
     assert len(seqs) == 3
     for person in people:
         person.sees(seqs)
+
+
+def test_services_reach_servers_by_tls_and_with_no_more_rights_than_they_need(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends = cluster.backends
+    redis_at = backends.redis_url("group-1").rpartition(":")[2]
+    assert backends.redis_url("group-1").startswith("rediss://")
+    with redis.Redis(port=backends.redis.server.port) as plain:  # type: ignore[attr-defined]
+        here = [one["laddr"].rpartition(":")[2] for one in plain.client_list()]
+    assert here.count(redis_at) == len(here) - 1 > 0, "somebody but us came without TLS"
+    monkeypatch.setattr("throng.adapters.kafka_options.BOOTSTRAP_SECONDS", 1.0)
+    with pytest.raises(ThrongError) as refused:
+        ensure_topics(KafkaAccess((backends.kafka_servers("edge-1"),)), TOPIC)
+    assert refused.value.code is ErrorCode.UNAVAILABLE
+    password = backends.mysql_users.password_file().read_text().strip()
+    port = backends.mariadb.server.port  # type: ignore[attr-defined,union-attr]
+    login_as: dict[str, Any] = {"host": "127.0.0.1", "port": port, "user": "throng", "password": password, "database": "throng"}
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        pymysql.connect(**login_as, ssl_disabled=True)
+    with (
+        pymysql.connect(**login_as, ssl_ca=str(cluster.folder / "tls" / "servers-ca.pem")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT COUNT(*) FROM message")
+        for statement in ("DROP TABLE message", "CREATE TABLE mine (id INT)", "SELECT * FROM mysql.user"):
+            with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                cursor.execute(statement)
+    assert password not in "".join(cluster.log_tail(name, 1_000_000) for name in cluster.processes)
 
 
 def test_a_killed_group_service_loses_nothing_i2_i3_i10(cluster: Cluster, people: tuple[Person, Person]) -> None:

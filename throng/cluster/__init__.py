@@ -13,6 +13,7 @@ started ends with the process that started it, in good order when it can, also a
 - `flags.py`            addresses, and the flags that tell them to each process
 - `links.py`            fault proxies between parts
 - `backends.py`         the servers
+- `secured.py`          users of MySQL, and TLS to the servers
 - `service_process.py`  one service as a process
 - `keeper.py`           a process that ends what is left when the supervisor was killed
 - `metrics.py`          reads the metrics of a process

@@ -10,6 +10,7 @@ from typing import Protocol
 from throng.cluster.keeper import Keeper
 from throng.cluster.links import Links
 from throng.cluster.plan import ClusterPlan
+from throng.cluster.secured import BackendTls, MySQLUsers
 from throng.testing.servers import KafkaServer, MariaDBServer, RedisServer, free_port
 
 DATABASE = "throng"
@@ -103,14 +104,18 @@ class Backends:
         kafka, mariadb: None where the plan does without. redis: always there.
     """
 
-    def __init__(self, folder: pathlib.Path, logs: pathlib.Path, plan: ClusterPlan, links: Links, keeper: Keeper) -> None:
-        """Makes nothing yet.
+    def __init__(
+        self, folder: pathlib.Path, logs: pathlib.Path, plan: ClusterPlan, links: Links, keeper: Keeper, tls: BackendTls | None
+    ) -> None:
+        """Makes nothing yet. With `tls` services reach every server by TLS alone; supervisors and tests do without.
 
         Raises:
             ServerMissing: a program is not installed; the text names the remedy.
         """
         self._links = links
+        self._tls = tls
         self._bootstraps: dict[str, str] = {}
+        self.mysql_users = MySQLUsers(folder / "secrets", DATABASE, tls_only=tls is not None)
         self.kafka: Backend | None = None
         self.mariadb: Backend | None = None
         if plan.uplink == "kafka":
@@ -118,9 +123,11 @@ class Backends:
             self.kafka = Backend(self._kafka, keeper, logs / "kafka.log")
         if plan.store == "mysql":
             options = [f"{name}={value}" for name, value in plan.backend_options.get("mariadb", {}).items()]
+            options += tls.mariadb_options() if tls is not None else []
             self._mariadb = MariaDBServer(folder / "mariadb", options=options)
             self.mariadb = Backend(self._mariadb, keeper, logs / "mariadb.log")
-        self._redis = RedisServer(folder / "redis")
+        self._redis_port = free_port()
+        self._redis = RedisServer(folder / "redis", options=tls.redis_options(self._redis_port) if tls is not None else ())
         self.redis = Backend(self._redis, keeper, logs / "redis.log")
 
     def _make_kafka(self, folder: pathlib.Path, plan: ClusterPlan) -> KafkaServer:
@@ -128,9 +135,13 @@ class Backends:
         port, controller = free_port(), free_port()
         listeners = {"PLAINTEXT": f"127.0.0.1:{port}", "CONTROLLER": f"127.0.0.1:{controller}"}
         advertised = {"PLAINTEXT": f"127.0.0.1:{port}"}
+        common = "PLAINTEXT"
+        if self._tls is not None:
+            common = "SERVICES"
+            listeners[common] = advertised[common] = f"127.0.0.1:{free_port()}"
         for source in [*plan.names("edge"), *plan.names("group")]:
             if f"{source.partition('-')[0]}->kafka" not in plan.proxied:
-                self._bootstraps[source] = advertised["PLAINTEXT"]
+                self._bootstraps[source] = advertised[common]
                 continue
             name = source.replace("-", "").upper()
             listeners[name] = f"127.0.0.1:{free_port()}"
@@ -139,16 +150,20 @@ class Backends:
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "listeners": ",".join(f"{name}://{address}" for name, address in listeners.items()),
             "advertised.listeners": ",".join(f"{name}://{address}" for name, address in advertised.items()),
-            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+            "listener.security.protocol.map": ",".join(f"{name}:{self._protocol(name)}" for name in listeners),
+            **(self._tls.kafka_settings(folder) if self._tls is not None else {}),
         }
         return KafkaServer(folder, port=port, settings=settings | dict(plan.backend_options.get("kafka", {})))
+
+    def _protocol(self, listener: str) -> str:
+        return "PLAINTEXT" if self._tls is None or listener in ("PLAINTEXT", "CONTROLLER") else "SSL"
 
     def all(self) -> list[Backend]:
         """The servers that the plan asks for."""
         return [one for one in (self.kafka, self.mariadb, self.redis) if one is not None]
 
     def start(self) -> None:
-        """Starts all at the same time; makes the database where it is missing.
+        """Starts all at the same time; makes the database where it is missing, and its users.
 
         Raises:
             RuntimeError: one does not start; the text holds the end of its log.
@@ -161,6 +176,7 @@ class Backends:
         if self.mariadb is not None:
             with self._mariadb.cursor() as cursor:
                 cursor.execute(f"CREATE DATABASE IF NOT EXISTS {DATABASE} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+                self.mysql_users.make(cursor)
 
     def stop(self) -> None:
         """Ends all at the same time. Idempotent."""
@@ -173,12 +189,12 @@ class Backends:
         """Where `source` (`edge-1`, `group-2`) finds Kafka."""
         return self._bootstraps[source]
 
-    def mysql_url(self, source: str) -> str:
-        """Where `source` finds its tables."""
+    def mysql_url(self, source: str, user: str = MySQLUsers.SERVICES) -> str:
+        """Where `source` finds its tables, and as whom."""
         real = f"127.0.0.1:{self._mariadb.port}"
-        return self._mariadb.url(DATABASE).replace(real, self._links.address(source, "mysql", real))
+        return self._mariadb.url(DATABASE, user=user).replace(real, self._links.address(source, "mysql", real))
 
     def redis_url(self, source: str) -> str:
         """Where `source` finds Redis."""
-        real = self._redis.url.removeprefix("redis://")
-        return f"redis://{self._links.address(source, 'redis', real)}"
+        scheme, port = ("redis", self._redis.port) if self._tls is None else ("rediss", self._redis_port)
+        return f"{scheme}://{self._links.address(source, 'redis', f'127.0.0.1:{port}')}"

@@ -22,13 +22,15 @@ from throng.cluster.keeper import Keeper
 from throng.cluster.links import Links, LinkSet
 from throng.cluster.metrics import read_metric
 from throng.cluster.plan import SERVICES, STOPPING, ClusterPlan
+from throng.cluster.secured import SERVERS, BackendTls, MySQLUsers
 from throng.cluster.service_process import ClusterError, ServiceProcess
+from throng.testing.certificates import make_rpc_files
 
 _log = structlog.get_logger("throng.cluster")
 _TEND_SECONDS = 0.1
 _STOP_SECONDS = 15.0
 _MIGRATE_SECONDS = 120.0
-_OWN = ("kafka", "mariadb", "redis", "logs", "tls", "cluster.json")
+_OWN = ("kafka", "mariadb", "redis", "logs", "tls", "secrets", "cluster.json")
 
 
 class Cluster:
@@ -104,10 +106,13 @@ class Cluster:
             self._stopping.clear()
             self._keeper = Keeper(lock_descriptor=self._data.lock_descriptor)
             self._keeper.start()
-            self._backends = Backends(self.folder, self.logs, self.plan, self.links, self._keeper)
+            secured = make_rpc_files(self.folder / "tls", (*SERVICES, SERVERS)) if self.plan.tls else {}
+            tls = BackendTls(secured) if secured else None
+            self._backends = Backends(self.folder, self.logs, self.plan, self.links, self._keeper, tls)
             self._say(f"Starting {', '.join(backend.name for backend in self._backends.all())} …")
-            self._start_backends(self._backends)
-            self._start_services(lay_out(self.plan, self.folder, self.key_file, self.links, self._backends), self._keeper)
+            self._start_backends(self._backends, tls)
+            layout = lay_out(self.plan, self.folder, self.key_file, self.links, self._backends, secured)
+            self._start_services(layout, self._keeper)
         except BaseException:
             self.stop()
             raise
@@ -122,17 +127,20 @@ class Cluster:
         for path in (*self.folder.glob("group.db*"), *self.folder.glob("unread.sqlite*")):
             path.unlink()
 
-    def _start_backends(self, backends: Backends) -> None:
+    def _start_backends(self, backends: Backends, tls: BackendTls | None) -> None:
         try:
             backends.start()
         except RuntimeError as error:
             raise ClusterError(str(error)) from error
         if self.plan.store == "mysql":
             self._say("Bringing the tables to this version …")
-            self._migrate(backends)
+            self._migrate(backends, tls)
 
-    def _migrate(self, backends: Backends) -> None:
-        command = [sys.executable, "-m", "throng.cli.main", "migrate", "--mysql-url", backends.mysql_url("migrate")]
+    def _migrate(self, backends: Backends, tls: BackendTls | None) -> None:
+        user = MySQLUsers.MIGRATION
+        command = [sys.executable, "-m", "throng.cli.main", "migrate", "--mysql-url", backends.mysql_url("migrate", user)]
+        command += ["--mysql-password-file", str(backends.mysql_users.password_file(user))]
+        command += ["--mysql-ca-file", tls.flags("group", "mysql")["mysql_ca_file"]] if tls is not None else []
         done = subprocess.run(command, capture_output=True, text=True, timeout=_MIGRATE_SECONDS, check=False)
         (self.logs / "migrate.log").write_text(done.stdout + done.stderr, encoding="utf-8")
         if done.returncode != 0:

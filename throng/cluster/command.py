@@ -40,7 +40,11 @@ _COUNT = click.IntRange(1, 16)
 )
 @click.option("--fresh/--keep", default=False, help="Begin without what an earlier cluster left in the folder.  [default: keep]")
 @click.option("--restart/--no-restart", default=True, show_default=True, help="Start processes again that die.")
-@click.option("--tls", is_flag=True, help="Certificates and a shared token between the services.")
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="Certificates and a shared token between the services, TLS from services to Kafka, MariaDB and Redis.",
+)
 @click.option("--install", is_flag=True, help="Install servers that are missing (apt-get, Maven) first.")
 def cluster(*, data_dir: pathlib.Path, fresh: bool, restart: bool, tls: bool, install: bool, **numbers: int | str) -> None:
     """Start real Kafka, MariaDB and Redis and several of each service on this machine.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from throng.cluster.backends import Backends
 from throng.cluster.links import Links
 from throng.cluster.plan import SERVICES, ClusterPlan
+from throng.cluster.secured import BackendTls
 from throng.cluster.service_process import Addresses
-from throng.testing.certificates import make_rpc_files
 from throng.testing.servers import free_port
 
 _PARTITIONS_EACH = 2
@@ -24,17 +25,23 @@ class Layout:
     flags: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-def lay_out(plan: ClusterPlan, folder: pathlib.Path, key_file: pathlib.Path, links: Links, backends: Backends) -> Layout:
-    """Chooses ports and makes flags; nothing is started but proxies."""
+def lay_out(
+    plan: ClusterPlan,
+    folder: pathlib.Path,
+    key_file: pathlib.Path,
+    links: Links,
+    backends: Backends,
+    secured: Mapping[str, Mapping[str, str]],
+) -> Layout:
+    """Chooses ports and makes flags; nothing is started but proxies. `secured` is what `make_rpc_files` made, empty: nothing."""
     layout = Layout()
     for kind in SERVICES:
         for number, name in enumerate(plan.names(kind)):
             layout.addresses[name] = _addresses(plan, kind, number, name, links)
-    make = _Flags(plan, folder, key_file, links, backends, layout.addresses)
-    secured = make_rpc_files(folder / "tls", SERVICES) if plan.tls else {}
+    make = _Flags(plan, folder, key_file, links, backends, layout.addresses, BackendTls(secured) if secured else None)
     for kind in SERVICES:
         for name in plan.names(kind):
-            layout.flags[name] = make.of(kind, name) | secured.get(kind, {}) | dict(plan.flags.get(kind, {}))
+            layout.flags[name] = make.of(kind, name) | dict(secured.get(kind, {})) | dict(plan.flags.get(kind, {}))
     return layout
 
 
@@ -56,6 +63,7 @@ class _Flags:
         links: Links,
         backends: Backends,
         addresses: dict[str, Addresses],
+        tls: BackendTls | None,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -63,6 +71,7 @@ class _Flags:
         self._links = links
         self._backends = backends
         self._at = addresses
+        self._tls = tls
 
     def of(self, kind: str, name: str) -> dict[str, str]:
         """Settings of one process."""
@@ -78,17 +87,25 @@ class _Flags:
     def _listen(self, name: str) -> dict[str, str]:
         return {"host": "127.0.0.1", "port": self._at[name].grpc.rpartition(":")[2]}
 
+    def _tls_to(self, backend: str, name: str) -> dict[str, str]:
+        return {} if self._tls is None else self._tls.flags(name.partition("-")[0], backend)
+
+    def _redis(self, name: str) -> dict[str, str]:
+        return {"redis_url": self._backends.redis_url(name), **self._tls_to("redis", name)}
+
     def _uplink(self, name: str) -> dict[str, str]:
         if self._plan.uplink != "kafka":
             return {"uplink": "grpc"} if name.startswith("edge") else {}
         partitions = str(_PARTITIONS_EACH * self._plan.groups)
         one_broker = {"kafka_replication_factor": "1", "kafka_min_insync_replicas": "1", "kafka_partitions": partitions}
-        return {"uplink": "kafka", "kafka_servers": self._backends.kafka_servers(name), **one_broker}
+        servers = self._backends.kafka_servers(name)
+        return {"uplink": "kafka", "kafka_servers": servers, **one_broker, **self._tls_to("kafka", name)}
 
     def _store(self, name: str) -> dict[str, str]:
         if self._plan.store != "mysql":
             return {"data_dir": str(self._folder)}
-        return {"store": "mysql", "mysql_url": self._backends.mysql_url(name)}
+        at = {"mysql_url": self._backends.mysql_url(name), "mysql_password_file": str(self._backends.mysql_users.password_file())}
+        return {"store": "mysql", **at, **self._tls_to("mysql", name)}
 
     def _edge(self, name: str) -> dict[str, str]:
         at = self._at[name]
@@ -109,13 +126,13 @@ class _Flags:
         }
 
     def _router(self, name: str) -> dict[str, str]:
-        return {**self._listen(name), "redis_url": self._backends.redis_url(name)}
+        return {**self._listen(name), **self._redis(name)}
 
     def _group(self, name: str) -> dict[str, str]:
         return {
             **self._listen(name),
             "internal_address": self._links.address("group", name, self._at[name].grpc),
-            "redis_url": self._backends.redis_url(name),
+            **self._redis(name),
             "default_group": self._plan.default_group,
             **self._services(name, "router", "unread"),
             **self._uplink(name),
@@ -125,7 +142,7 @@ class _Flags:
     def _unread(self, name: str) -> dict[str, str]:
         return {
             **self._listen(name),
-            "redis_url": self._backends.redis_url(name),
+            **self._redis(name),
             **self._services(name, "group"),
             **self._store(name),
         }

@@ -43,7 +43,8 @@ class ClusterPlan:
         default_group: open group that exists from the start; empty: none.
         proxied: links (`LINKS`) that lead through a `FaultProxy`, one for each pair of processes.
         restart_dead: a process that dies is started again, after 0.5 s at first, later after up to 10 s.
-        tls: certificates and a shared token between the services.
+        tls: certificates and a shared token between the services, and TLS from services to Kafka, MariaDB and Redis. Clients come
+            to edges without it.
         flags: further settings by kind of service, such as {"edge": {"min_send_interval_ms": "0"}}.
         environment: further environment variables by name of process, such as {"edge-2": {"TZ": "UTC"}}.
         backend_options: further options of servers: settings of Kafka, options of MariaDB as {"--name": "value"}.
