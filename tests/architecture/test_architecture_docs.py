@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pathlib
 import re
 import subprocess
@@ -48,3 +49,25 @@ def test_a_wheel_holds_everything(tmp_path: pathlib.Path) -> None:
     assert wanted - set(names) == set()
     assert any(name.endswith("throng/api/client/v1/client_pb2.py") for name in names)
     assert any(name.endswith(".html") for name in names), "the page is not built: run `make web` first"
+
+
+def logged(*levels: str) -> set[str]:
+    """Names of events that product code logs at these levels."""
+    found: set[str] = set()
+    for package in ("throng", "edge", "group_svc", "router_svc", "unread_svc"):
+        for path in (ROOT / package).rglob("*.py"):
+            calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+            for call in calls:
+                method = call.func
+                if isinstance(method, ast.Attribute) and method.attr in levels and ast.unparse(method.value).endswith("_log"):
+                    found.add(ast.literal_eval(call.args[0]))
+    return found
+
+
+def test_each_warning_has_its_row_in_the_runbook() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert len(rows) == len(set(rows)), "an event has two rows"
+    warnings, errors = logged("warning"), logged("error", "exception", "critical")
+    assert warnings - set(rows) == set(), "no row in docs/runbook.md"
+    assert set(rows) - warnings - errors == set(), "rows of events that nobody logs"
