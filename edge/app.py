@@ -307,6 +307,7 @@ class EdgeApp:
             sessions=self._session_counters,
             calls_under_way=lambda: business.upstream.calls_under_way,
             calls_refused=lambda: business.upstream.refused_calls,
+            requests_shed=lambda: business.upstream.shed_requests,
             waiting_events=lambda: gate.waiting_events,
             uplink_records=lambda: producer.records_in_flight if producer is not None else 0,
             router_connected=lambda: reporter is not None and reporter.connected,

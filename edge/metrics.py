@@ -133,6 +133,7 @@ class CountedParts:
     sessions: SessionCounters
     calls_under_way: Callable[[], int]
     calls_refused: Callable[[], int]
+    requests_shed: Callable[[], int]
     waiting_events: Callable[[], int]
     uplink_records: Callable[[], int]
     answers_waiting: Callable[[], int]
@@ -202,6 +203,12 @@ def _levels(parts: CountedParts) -> list[Level]:
         Level("cache_bytes", "Bytes of messages that are cached here.", _reading(sessions, "cache_bytes")),
         Level("upstream_calls_under_way", "Calls without a result; bounded, new ones fail (I8).", parts.calls_under_way),
         Level("upstream_calls_refused", "Calls refused because of that bound (I8).", parts.calls_refused, total=True),
+        Level(
+            "upstream_requests_shed",
+            "Requests refused because they waited for a place in a batched call until their callers gave up (I8).",
+            parts.requests_shed,
+            total=True,
+        ),
         Level("waiting_events", "Events not taken over; bounded, streams are not read then (I8).", parts.waiting_events),
         Level("uplink_records", "Submissions on their way to the uplink; bounded, new ones fail (hop 2).", parts.uplink_records),
         Level("answers_waiting", "Submissions without an answer; bounded, new ones fail (I8).", parts.answers_waiting),

@@ -46,7 +46,10 @@ class EdgeSettings(KafkaSettings, RpcSettings):
         description="How submissions reach group_svc: memory (all-in-one only), grpc (a stream to group_svc's log), or kafka.",
     )
     max_calls_under_way: int = Field(
-        10_000, ge=1, description="Bound of calls to other services at one time; above it requests fail with UNAVAILABLE."
+        100_000,
+        ge=1,
+        description="Requests to other services at one time, three for each client that enters (many share one call);"
+        " above it they fail with UNAVAILABLE.",
     )
     call_timeout_ms: int = Field(3_000, ge=100, le=60_000, description="Deadline of each call to another service, milliseconds.")
 

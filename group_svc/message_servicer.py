@@ -9,10 +9,10 @@ from group_svc.adapters.proto_body_inspector import facts_of
 from group_svc.adapters.stored_message_codec import to_message
 from group_svc.core.body_check import check_body
 from group_svc.core.directory import Directory
-from group_svc.core.group_rules import check_seq, page_limit
+from group_svc.core.group_rules import check_count, check_seq, page_limit
 from group_svc.core.history import History
 from group_svc.core.submitter import Submitter
-from group_svc.ports import AnswerWaiters, MessageStore, Page
+from group_svc.ports import AnswerWaiters, DeletedQuery, MessageStore, Page
 from throng.api.common.v1 import message_pb2
 from throng.api.group.v1 import message_pb2 as api
 from throng.api.group.v1 import message_pb2_grpc
@@ -138,6 +138,18 @@ class MessageServicer(message_pb2_grpc.MessageServiceServicer):
         from_seq = check_seq(request.from_seq, "from_seq")
         return api.ListDeletedResponse(seqs=self._store.deleted_for_user(user_id, group_id, from_seq=from_seq, limit=limit))
 
+    def BatchListDeleted(  # noqa: N802
+        self, request: api.BatchListDeletedRequest, context: Any
+    ) -> api.BatchListDeletedResponse:
+        """Tells what many users deleted for themselves."""
+        check_count(request.requests, "requests")
+        queries = [DeletedQuery(*_user_in_group(one), check_seq(one.from_seq, "from_seq")) for one in request.requests]
+        most = [page_limit(one.limit, default=limits.DELETED_MAX, most=limits.DELETED_MAX) for one in request.requests]
+        found = self._store.deleted_for_users(queries, limit=max(most))
+        return api.BatchListDeletedResponse(
+            results=[api.ListDeletedResponse(seqs=seqs[-limit:]) for seqs, limit in zip(found, most, strict=True)]
+        )
+
     def ListCountable(self, request: api.ListCountableRequest, context: Any) -> api.ListCountableResponse:  # noqa: N802
         """Tells the newest messages that count as unread."""
         group_id = GroupId(check_identifier(request.group_id, "group_id"))
@@ -167,6 +179,11 @@ class MessageServicer(message_pb2_grpc.MessageServiceServicer):
 
 def _ids(group_id: str, user_id: str) -> tuple[GroupId, UserId]:
     return GroupId(check_identifier(group_id, "group_id")), UserId(check_identifier(user_id, "user_id"))
+
+
+def _user_in_group(request: api.ListDeletedRequest) -> tuple[UserId, GroupId]:
+    group_id, user_id = _ids(request.group_id, request.user_id)
+    return user_id, group_id
 
 
 def _wait_seconds(context: Any) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from throng.domain.errors import ThrongError
 from throng.domain.group import Group, GroupSettings, Member, Role
@@ -68,6 +68,14 @@ class Page:
     messages: Sequence[StoredMessage]
 
 
+class DeletedQuery(NamedTuple):
+    """Whose deletions in which group, from which seq on."""
+
+    user_id: UserId
+    group_id: GroupId
+    from_seq: int
+
+
 class MessageStore(Protocol):
     """Purpose: the durable history of all groups; gives seqs.
 
@@ -110,6 +118,10 @@ class MessageStore(Protocol):
 
     def deleted_for_user(self, user_id: UserId, group_id: GroupId, *, from_seq: int, limit: int) -> list[int]:
         """Seqs at or above `from_seq` that the user deleted: the newest `limit`, rising."""
+        ...
+
+    def deleted_for_users(self, queries: Sequence[DeletedQuery], *, limit: int) -> list[list[int]]:
+        """`deleted_for_user` per query, in order; those who deleted nothing, nearly all, cost one look-up by key together."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from group_svc.adapters.group_codec import merged_settings, to_group, to_member
@@ -140,13 +141,13 @@ class GroupServicer(group_pb2_grpc.GroupServiceServicer):
             except ThrongError as error:
                 results.append(error)
         entered = iter(self._directory.enter(good) if good else ())
-        return api.BatchEnterResponse(results=[_result(next(entered) if one is None else one) for one in results])
+        return api.BatchEnterResponse(results=_results([next(entered) if one is None else one for one in results]))
 
     def BatchGetMembers(self, request: api.BatchGetMembersRequest, context: Any) -> api.BatchGetMembersResponse:  # noqa: N802
         """Reads many members, each with the group; joins nobody."""
         check_count(request.keys, "keys")
         pairs = [(_group_id(key.group_id), _user_id(key.user_id, "user_id")) for key in request.keys]
-        return api.BatchGetMembersResponse(results=[_result(one) for one in self._directory.get_many(pairs)])
+        return api.BatchGetMembersResponse(results=_results(self._directory.get_many(pairs)))
 
     def GetHeads(self, request: api.GetHeadsRequest, context: Any) -> api.GetHeadsResponse:  # noqa: N802
         """Tells the heads of groups, for the comparison that heals lost deliveries (I6)."""
@@ -205,7 +206,17 @@ def _user_group(group: Group, member: Member) -> api.UserGroup:
     return api.UserGroup(group=to_group(group), member=to_member(member))
 
 
-def _result(entered: Entered) -> api.EnterResult:
-    if isinstance(entered, ThrongError):
-        return api.EnterResult(error=to_detail(entered))
-    return api.EnterResult(entered=_user_group(*entered))
+def _results(outcomes: Sequence[Entered]) -> list[api.EnterResult]:
+    """Most of a large batch enter the same group: it is written once and copied."""
+    known: dict[int, group_pb2.Group] = {}
+    results: list[api.EnterResult] = []
+    for outcome in outcomes:
+        if isinstance(outcome, ThrongError):
+            results.append(api.EnterResult(error=to_detail(outcome)))
+            continue
+        group, member = outcome
+        proto = known.get(id(group))  # all are alive until the end, so no two share a number
+        if proto is None:
+            proto = known[id(group)] = to_group(group)
+        results.append(api.EnterResult(entered=api.UserGroup(group=proto, member=to_member(member))))
+    return results

@@ -18,12 +18,13 @@ import structlog
 
 from edge.adapters.call_batches import CallBatches
 from edge.adapters.loop_mailbox import LoopMailbox, call_all
-from edge.adapters.proto_values import to_entered, to_messages, to_unread
+from edge.adapters.proto_values import to_entered, to_group, to_member, to_messages, to_unread
 from edge.ports import EnteredGroup, FetchedPage, GroupHead, ReadCursor, UnreadCount
+from throng.api.common.v1 import group_pb2 as common_pb2
 from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2, message_pb2_grpc
 from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
-from throng.domain.group import Member, Role
+from throng.domain.group import Group, Member, Role
 from throng.domain.ids import GroupId, UserId
 from throng.domain.limits import CHANGES_MAX, DELETED_MAX, GROUPS_PAGE_MAX
 from throng.domain.message import Submission
@@ -64,13 +65,21 @@ class GrpcUpstream:
         self._max_calls = max_calls_under_way
         self._under_way = 0
         self.refused_calls = 0
+        self.shed_requests = 0
         self._to_business: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
         self._to_hub: LoopMailbox[Callable[[], object]] = LoopMailbox(call_all)
         self._tasks: set[asyncio.Task[None]] = set()
         self._calling: set[asyncio.Task[Any]] = set()
         self._stopped = False
-        self._enters: CallBatches[group_pb2.EnterRequest, EnteredGroup] = CallBatches(self._enter_batch, self._spawn)
-        self._counts: CallBatches[unread_pb2.UserInGroup, UnreadCount] = CallBatches(self._unread_batch, self._spawn)
+        self._enters: CallBatches[group_pb2.EnterRequest, EnteredGroup] = self._batches(self._enter_batch)
+        self._counts: CallBatches[unread_pb2.UserInGroup, UnreadCount] = self._batches(self._unread_batch)
+        self._deleted: CallBatches[message_pb2.ListDeletedRequest, Sequence[int]] = self._batches(self._deleted_batch)
+
+    def _batches(self, send: Callable[[Sequence[Any]], Awaitable[Sequence[Any]]]) -> CallBatches[Any, Any]:
+        return CallBatches(send, self._spawn, max_wait_seconds=self._timeout_seconds, shed=self._shed)
+
+    def _shed(self, requests: int) -> None:
+        self.shed_requests += requests
 
     @property
     def calls_under_way(self) -> int:
@@ -92,7 +101,8 @@ class GrpcUpstream:
         # that has not begun sees `_stopped`.
         for task in list(self._calling):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # a batch that ends begins the next one, which then answers at once
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def post_to_hub(self, callback: Callable[[], object]) -> None:
         """Runs `callback` in the hub's loop, in order with all results."""
@@ -131,14 +141,11 @@ class GrpcUpstream:
     def fetch_deleted(
         self, user_id: UserId, group_id: GroupId, from_seq: int, done: Callable[[Sequence[int] | ThrongError], None]
     ) -> None:
-        """Seqs that the user deleted for themself, at most 1,000."""
-        request = message_pb2.ListDeletedRequest(group_id=group_id, user_id=user_id, from_seq=from_seq, limit=DELETED_MAX)
-
-        async def call() -> Sequence[int]:
-            response = await self._messages.ListDeleted(request, timeout=self._timeout_seconds)
-            return list(response.seqs)
-
-        self._call("ListDeleted", call, done)
+        """Seqs that the user deleted for themself, at most 1,000; collected into BatchListDeleted."""
+        if self._admit(done):
+            request = message_pb2.ListDeletedRequest(group_id=group_id, user_id=user_id, from_seq=from_seq, limit=DELETED_MAX)
+            answer = self._answering(done)
+            self._to_business.post(lambda: self._deleted.add(request, answer))
 
     def delete_for_user(self, user_id: UserId, group_id: GroupId, seq: int, done: Callable[[ThrongError | None], None]) -> None:
         """Deletes a message for one user."""
@@ -296,7 +303,7 @@ class GrpcUpstream:
     async def _enter_batch(self, requests: Sequence[group_pb2.EnterRequest]) -> Sequence[EnteredGroup | ThrongError]:
         async def call() -> Sequence[EnteredGroup | ThrongError]:
             response = await self._groups.BatchEnter(group_pb2.BatchEnterRequest(entries=requests), timeout=self._timeout_seconds)
-            return [_entered(result) for result in response.results]
+            return _entered_many(response.results)
 
         return await self._batch("BatchEnter", call, len(requests))
 
@@ -309,6 +316,15 @@ class GrpcUpstream:
 
         return await self._batch("BatchGetUnread", call, len(pairs))
 
+    async def _deleted_batch(self, requests: Sequence[message_pb2.ListDeletedRequest]) -> Sequence[Sequence[int] | ThrongError]:
+        async def call() -> Sequence[Sequence[int]]:
+            response = await self._messages.BatchListDeleted(
+                message_pb2.BatchListDeletedRequest(requests=requests), timeout=self._timeout_seconds
+            )
+            return [list(result.seqs) for result in response.results]
+
+        return await self._batch("BatchListDeleted", call, len(requests))
+
     async def _batch(self, method: str, call: Callable[[], Awaitable[Sequence[_T]]], size: int) -> Sequence[_T | ThrongError]:
         results = await self._outcome(method, call)
         if isinstance(results, ThrongError):
@@ -318,8 +334,25 @@ class GrpcUpstream:
         return results
 
 
+def _entered_many(results: Sequence[group_pb2.EnterResult]) -> list[EnteredGroup | ThrongError]:
+    """Most of a large batch enter the same group: it is read once."""
+    known: dict[str, tuple[common_pb2.Group, Group]] = {}
+    entered: list[EnteredGroup | ThrongError] = []
+    for result in results:
+        if result.HasField("error"):
+            entered.append(from_detail(result.error))
+            continue
+        proto = result.entered.group
+        kept = known.get(proto.group_id)
+        if kept is None or kept[0] != proto:
+            kept = known[proto.group_id] = (proto, to_group(proto))
+        entered.append(EnteredGroup(kept[1], to_member(result.entered.member)))
+    return entered
+
+
 def _entered(result: group_pb2.EnterResult) -> EnteredGroup | ThrongError:
-    return from_detail(result.error) if result.HasField("error") else to_entered(result.entered)
+    (entered,) = _entered_many([result])
+    return entered
 
 
 def _member(user_id: UserId, result: group_pb2.EnterResult) -> Member:

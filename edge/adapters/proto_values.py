@@ -46,16 +46,17 @@ def to_group(proto: group_pb2.Group) -> Group:
 
 def to_entered(proto: group_service_pb2.UserGroup) -> EnteredGroup:
     """Reads a group of a user."""
-    member = proto.member
-    return EnteredGroup(
-        to_group(proto.group),
-        Member(
-            user_id=UserId(member.user_id),
-            role=_ROLES.get(member.role, Role.MEMBER),
-            joined_seq=member.joined_seq,
-            muted_until_ms=member.muted_until_ms,
-            display_name=member.display_name,
-        ),
+    return EnteredGroup(to_group(proto.group), to_member(proto.member))
+
+
+def to_member(proto: group_pb2.Member) -> Member:
+    """Reads a member."""
+    return Member(
+        user_id=UserId(proto.user_id),
+        role=_ROLES.get(proto.role, Role.MEMBER),
+        joined_seq=proto.joined_seq,
+        muted_until_ms=proto.muted_until_ms,
+        display_name=proto.display_name,
     )
 
 

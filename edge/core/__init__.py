@@ -31,6 +31,7 @@ The sessions:
 - `requests.py`         what clients ask
 - `responses.py`        what they are told
 - `replies.py`          answers and refusals
+- `retry_spread.py`     when refused clients shall come again
 - `users.py`            users, their last sends and ACKs
 - `parts.py`            parts in groups begun and ended
 - `entering.py`         taking part: membership, page, counts together

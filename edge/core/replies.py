@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge.core.codec import ClientCodec, Codecs
 from edge.core.links import LinkHub
 from edge.core.responses import Failure, Response
+from edge.core.retry_spread import RetrySpread
 from edge.core.session import Session
 from edge.core.session_counters import SessionCounters
 from throng.domain.errors import ThrongError
@@ -13,10 +14,11 @@ from throng.domain.errors import ThrongError
 class Replies:
     """Makes frames and hands them to the hub; nothing happens for a session that is closed."""
 
-    def __init__(self, hub: LinkHub, codecs: Codecs, counters: SessionCounters) -> None:
+    def __init__(self, hub: LinkHub, codecs: Codecs, counters: SessionCounters, spread: RetrySpread) -> None:
         self._hub = hub
         self._codecs = codecs
         self._counters = counters
+        self._spread = spread
 
     def codec(self, session: Session) -> ClientCodec:
         """The codec of a session's connection."""
@@ -36,4 +38,4 @@ class Replies:
     def fail(self, session: Session, request_id: int, error: ThrongError, group_id: str = "") -> None:
         """Refuses a request other than a submission."""
         self._counters.count(self._counters.failures, error.code.name)
-        self.send(session, Failure(error.code, error.text, error.retry_after_ms, group_id), request_id)
+        self.send(session, Failure(error.code, error.text, self._spread.retry_after_ms(error), group_id), request_id)

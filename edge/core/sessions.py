@@ -23,6 +23,7 @@ from edge.core.read_cursors import ReadCursors
 from edge.core.reading import Reading
 from edge.core.replies import Replies
 from edge.core.responses import GroupLeft, GroupRemoved, Pong, Welcome
+from edge.core.retry_spread import RetrySpread
 from edge.core.rooms import Rooms
 from edge.core.session import Part, Session
 from edge.core.session_counters import SessionCounters
@@ -66,7 +67,9 @@ class EdgeSessions:
         self._users = Users()
         self._sessions: dict[ConnId, Session] = {}
         self._opened = 0
-        self._replies = Replies(hub, codecs, counters)
+        # Spreads clients out; nothing is secret.
+        source = random_source or random.Random()
+        self._replies = Replies(hub, codecs, counters, RetrySpread(clock, source))
         self._rooms = Rooms(hub, upstream, codecs, self._budget, counters)
         self._parts = Parts(self._rooms, self._replies, clock)
         self._feed = RoomFeed(upstream, codecs, counters)
@@ -78,8 +81,7 @@ class EdgeSessions:
         self._entrance = Entrance(upstream, self._parts, self._feed, reader, self._cursors, self._replies, settings, counters)
         self._reading = Reading(upstream, self._feed, reader, self._cursors, self._replies, settings, counters)
         self._submissions = Submissions(upstream, self._replies, clock, settings, counters, identity)
-        # Spreads clients out; nothing is secret.
-        self._departures = Departures(hub, self._replies, clock, settings, counters, random_source or random.Random())
+        self._departures = Departures(hub, self._replies, clock, settings, counters, source)
         self._next_cursors = clock.monotonic() + settings.cursor_interval_ms / 1000
         self._next_routes = clock.monotonic() + settings.route_interval_ms / 1000
         self._requests: dict[type, Callable[[Session, Any], None]] = {

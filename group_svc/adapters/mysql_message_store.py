@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Sequence
 
 from group_svc.adapters import mysql_rows as sql
 from group_svc.adapters.commit_plan import CommitPlan, MessageKey, SubmissionKey, submission_key
 from group_svc.adapters.sql_rows import clamp, message_from_row
-from group_svc.ports import Candidate, Outcome, Page
+from group_svc.ports import Candidate, DeletedQuery, Outcome, Page
 from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.mysql_statements import Statements, chunks
 from throng.domain.errors import ErrorCode, ThrongError
@@ -80,8 +81,16 @@ class MySQLMessageStore:
 
     def deleted_for_user(self, user_id: UserId, group_id: GroupId, *, from_seq: int, limit: int) -> list[int]:
         """One range of the primary key, downward."""
-        rows = self._database.read(lambda statements: statements.rows(sql.DELETED, user_id, group_id, clamp(from_seq), limit))
-        return [row[0] for row in reversed(rows)]
+        query = DeletedQuery(user_id, group_id, from_seq)
+        return self._database.read(lambda statements: _deleted(statements, query, limit))
+
+    def deleted_for_users(self, queries: Sequence[DeletedQuery], *, limit: int) -> list[list[int]]:
+        """One statement per 500 queries, where few deleted anything."""
+        if not queries:
+            return []
+        return self._database.read(
+            lambda statements: [found for part in chunks(queries) for found in _deleted_of_many(statements, part, limit)]
+        )
 
 
 def _head(statements: Statements, group_id: GroupId) -> Position:
@@ -106,6 +115,25 @@ def _countable(
         last, window = first, min(2 * window, _LARGEST_WINDOW)
     found.reverse()
     return found
+
+
+def _deleted(statements: Statements, query: DeletedQuery, limit: int) -> list[int]:
+    rows = statements.rows(sql.DELETED, query.user_id, query.group_id, clamp(query.from_seq), limit)
+    return [row[0] for row in reversed(rows)]
+
+
+def _deleted_of_many(statements: Statements, queries: Sequence[DeletedQuery], limit: int) -> list[list[int]]:
+    """As long as they deleted less than one message each; otherwise by halves, until those who deleted much are alone."""
+    if len(queries) == 1:
+        return [_deleted(statements, queries[0], limit)]
+    rows = statements.rows(sql.find_deleted(queries, len(queries)))
+    if len(rows) >= len(queries):
+        half = len(queries) // 2
+        return [*_deleted_of_many(statements, queries[:half], limit), *_deleted_of_many(statements, queries[half:], limit)]
+    seqs = collections.defaultdict[tuple[str, str], list[int]](list)
+    for user_id, group_id, seq in rows:
+        seqs[user_id, group_id].append(seq)
+    return [[seq for seq in seqs.get((user, group), ()) if seq >= from_seq][-limit:] for user, group, from_seq in queries]
 
 
 def _commit(statements: Statements, candidates: Sequence[Candidate], now_ms: int) -> list[Outcome]:

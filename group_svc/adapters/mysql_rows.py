@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from group_svc.adapters.commit_plan import MessageKey, SubmissionKey
-from group_svc.adapters.sql_rows import GROUP_COLUMNS, MEMBER_COLUMNS, MESSAGE_COLUMNS
+from group_svc.adapters.sql_rows import GROUP_COLUMNS, MEMBER_COLUMNS, MESSAGE_COLUMNS, clamp
+from group_svc.ports import DeletedQuery
 from throng.adapters.mysql_migrations import Schema
 from throng.adapters.mysql_statements import Value, chunks, list_of, literal, row_of, rows_of
 from throng.domain.group import Member
@@ -85,6 +86,21 @@ def find_submissions(keys: Sequence[SubmissionKey]) -> str:
 def find_messages(keys: Sequence[MessageKey]) -> str:
     """Messages by primary key: group_id, then MESSAGE_COLUMNS."""
     return f"SELECT group_id, {MESSAGE_COLUMNS} FROM message FORCE INDEX (PRIMARY) WHERE (group_id, seq) IN ({rows_of(keys)})"
+
+
+def find_deleted(queries: Sequence[DeletedQuery], most: int) -> str:
+    """(user_id, group_id, seq) of what many users deleted, by ranges of the primary key; at most so many rows.
+
+    Without ORDER BY a table with few rows is read as a whole.
+    """
+    ranges = " OR ".join(
+        f"(user_id = {literal(user_id)} AND group_id = {literal(group_id)} AND seq >= {clamp(from_seq)})"
+        for user_id, group_id, from_seq in queries
+    )
+    return (
+        f"SELECT user_id, group_id, seq FROM message_deleted_for_user FORCE INDEX (PRIMARY) WHERE {ranges} "
+        f"ORDER BY user_id, group_id, seq LIMIT {most}"
+    )
 
 
 def find_groups(group_ids: Sequence[GroupId], columns: str = GROUP_COLUMNS) -> str:

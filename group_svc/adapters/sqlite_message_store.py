@@ -14,7 +14,7 @@ from group_svc.adapters.sql_rows import (
     message_to_row,
     values_list,
 )
-from group_svc.ports import Candidate, Outcome, Page
+from group_svc.ports import Candidate, DeletedQuery, Outcome, Page
 from throng.adapters.sqlite_database import SQLiteDatabase
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import GroupId, UserId
@@ -101,9 +101,17 @@ class SQLiteMessageStore:
 
     def deleted_for_user(self, user_id: UserId, group_id: GroupId, *, from_seq: int, limit: int) -> list[int]:
         """One range of the primary key, downward."""
+        (found,) = self.deleted_for_users([DeletedQuery(user_id, group_id, from_seq)], limit=limit)
+        return found
+
+    def deleted_for_users(self, queries: Sequence[DeletedQuery], *, limit: int) -> list[list[int]]:
+        """One range of the primary key each, downward."""
         with self._database.read() as connection:
-            rows = connection.execute(_DELETED, (user_id, group_id, clamp(from_seq), limit)).fetchall()
-        return [row[0] for row in reversed(rows)]
+            found = [
+                connection.execute(_DELETED, (query.user_id, query.group_id, clamp(query.from_seq), limit)).fetchall()
+                for query in queries
+            ]
+        return [[row[0] for row in reversed(rows)] for rows in found]
 
 
 def _head(connection: sqlite3.Connection, group_id: GroupId) -> Position:

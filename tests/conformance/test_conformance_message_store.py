@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from conformance_builders import candidate, code_of, seq_of, submission, text_body
 
-from group_svc.ports import Candidate, Committed
+from group_svc.ports import Candidate, Committed, DeletedQuery
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import Group, Role
 from throng.domain.ids import GroupId, UserId
@@ -255,6 +255,25 @@ def test_deleting_for_oneself_is_noted_once_and_for_that_user_alone(stores):
     assert deleted(ANN, G1, from_seq=HUGE, limit=2) == []
     assert deleted(BOB, G1, from_seq=0, limit=10) == [1]
     assert deleted(ANN, G2, from_seq=0, limit=10) == []
+
+
+def test_deletions_of_many_users_are_told_as_those_of_each(stores):
+    fill(stores, 6)
+    for user, seq in ((ANN, 5), (ANN, 2), (ANN, 4), (BOB, 1)):
+        stores.messages.delete_for_user(user, G1, seq)
+    queries = [
+        DeletedQuery(user, group, from_seq)
+        for group in (G1, G2)
+        for user in (ANN, BOB, UserId("cid"), ANN)
+        for from_seq in (0, 3, 5, 6, HUGE)
+    ] + [DeletedQuery(UserId(f"user-{number}"), G1, 0) for number in range(1_000)]
+    for limit in (2, 10):
+        single = [
+            stores.messages.deleted_for_user(one.user_id, one.group_id, from_seq=one.from_seq, limit=limit) for one in queries[:40]
+        ]
+        assert stores.messages.deleted_for_users(queries, limit=limit) == [*single, *([[]] * 1_000)]
+    assert [2, 4, 5] in single
+    assert stores.messages.deleted_for_users([], limit=1) == []
 
 
 @pytest.mark.parametrize(("group", "seq"), [("g1", 7), ("g1", 0), ("nowhere", 1), ("g1", HUGE)])

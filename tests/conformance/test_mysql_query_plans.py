@@ -13,6 +13,7 @@ from conformance_builders import candidate, recall, submission
 from mysql_stage import Stage, access_by, stage
 from mysql_tables import TABLES, empty_tables
 
+from group_svc.ports import DeletedQuery
 from throng.adapters.mysql_statements import Statements
 from throng.domain.group import Group, Member, Role
 from throng.domain.ids import GroupId, UserId
@@ -82,6 +83,8 @@ def use_messages(opened: Stage, group_id: GroupId) -> None:
     store.read_before(group_id, before_seq=head // 2, limit=50)
     store.delete_for_user(ANN, group_id, 3)
     store.deleted_for_user(BOB, group_id, from_seq=1, limit=5)
+    users = [BOB, *(UserId(f"user-{number:06}") for number in range(40))]
+    store.deleted_for_users([DeletedQuery(user, group_id, 1) for user in users], limit=5)
 
 
 def use_members(opened: Stage, group_id: GroupId) -> None:

@@ -114,6 +114,26 @@ def test_a_storm_of_enters_is_a_few_calls(half: Half, neighbours: Neighbours) ->
     assert len(neighbours.groups.enter_batches) <= 3
 
 
+def test_deletions_of_many_users_are_a_few_calls_and_each_gets_its_own(half: Half, neighbours: Neighbours) -> None:
+    neighbours.groups.deleted = {f"u{number}": [number] for number in range(1, 90)}
+    results: queue.Queue[Any] = queue.Queue()
+
+    def storm() -> None:
+        for number in range(90):
+            half.upstream.fetch_deleted(
+                UserId(f"u{number}"),
+                LOBBY,
+                1,
+                lambda result, number=number: results.put((number, result)),  # type: ignore[misc]
+            )
+
+    half.in_hub(storm)
+    answers = dict(results.get(timeout=DEADLINE_SECONDS) for _ in range(90))
+    assert answers == {number: [number] if number else [] for number in range(90)}
+    assert sum(neighbours.groups.deleted_batches) == 90
+    assert len(neighbours.groups.deleted_batches) <= 3
+
+
 def test_pages_are_read_both_ways(half: Half, neighbours: Neighbours) -> None:
     for number in range(10):
         neighbours.groups.add(f"m{number + 1}")

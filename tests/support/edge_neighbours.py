@@ -33,6 +33,8 @@ class FakeGroups(
         self.messages: list[message_pb2.Message] = []
         self.appended: queue.Queue[uplink_pb2.SubmittedMessage] = queue.Queue()
         self.enter_batches: list[int] = []
+        self.deleted_batches: list[int] = []
+        self.deleted: dict[str, list[int]] = {}
         self.streams = 0
         self.refuse_appends = False
         self.break_next_append = False
@@ -84,6 +86,11 @@ class FakeGroups(
 
     def ListDeleted(self, request: Any, context: Any) -> Any:  # noqa: N802
         return message_service_pb2.ListDeletedResponse()
+
+    def BatchListDeleted(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.deleted_batches.append(len(request.requests))
+        results = [message_service_pb2.ListDeletedResponse(seqs=self.deleted.get(one.user_id, [])) for one in request.requests]
+        return message_service_pb2.BatchListDeletedResponse(results=results)
 
     def Append(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         self.streams += 1

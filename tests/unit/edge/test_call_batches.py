@@ -6,11 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from edge.adapters.call_batches import MAX_BATCH, CallBatches
-from throng.domain.errors import ThrongError
+from edge.adapters.call_batches import MAX_BATCH, MAX_UNDER_WAY, CallBatches
+from throng.domain.errors import ErrorCode, ThrongError
 
 
-def run(scenario: Callable[[CallBatches[int, int], asyncio.Semaphore], Awaitable[Any]]) -> list[list[int]]:
+def run(
+    scenario: Callable[[CallBatches[int, int], asyncio.Semaphore], Awaitable[Any]],
+    *,
+    max_wait_seconds: float = 60.0,
+    shed: Callable[[int], None] = lambda _: None,
+) -> list[list[int]]:
     async def main() -> list[list[int]]:
         sent: list[list[int]] = []
         gate = asyncio.Event()
@@ -23,10 +28,13 @@ def run(scenario: Callable[[CallBatches[int, int], asyncio.Semaphore], Awaitable
             await gate.wait()
             return [request * 10 for request in requests]
 
-        batches: CallBatches[int, int] = CallBatches(send, lambda coroutine: tasks.append(asyncio.ensure_future(coroutine)))
+        batches: CallBatches[int, int] = CallBatches(
+            send, lambda coroutine: tasks.append(asyncio.ensure_future(coroutine)), max_wait_seconds=max_wait_seconds, shed=shed
+        )
         await scenario(batches, arrivals)
         gate.set()
-        await asyncio.gather(*tasks)
+        while not all(task.done() for task in tasks):
+            await asyncio.gather(*tasks)
         return sent
 
     return asyncio.run(main())
@@ -64,3 +72,44 @@ def test_while_a_call_is_under_way_others_are_collected() -> None:
         await arrivals.acquire()
 
     assert run(scenario) == [[0], [1, 2]]
+
+
+def test_a_service_that_is_slow_gets_few_calls_that_grow_and_never_too_large_ones() -> None:
+    """However many come while it works: no call is added to those under way, and all of them are answered."""
+    answers: list[int | ThrongError] = []
+
+    async def scenario(batches: CallBatches[int, int], arrivals: asyncio.Semaphore) -> None:
+        for _ in range(MAX_UNDER_WAY):
+            batches.add(0, answers.append)
+            await arrivals.acquire()
+        for number in range(3 * MAX_BATCH + 7):
+            batches.add(number, answers.append)
+            if number % 100 == 0:
+                await asyncio.sleep(0.006)
+        assert arrivals.locked()
+
+    sent = run(scenario)
+    assert [len(batch) for batch in sent] == [1] * MAX_UNDER_WAY + [MAX_BATCH] * 3 + [7]
+    assert [number for batch in sent[MAX_UNDER_WAY:] for number in batch] == list(range(3 * MAX_BATCH + 7))
+    assert len(answers) == MAX_UNDER_WAY + 3 * MAX_BATCH + 7
+
+
+def test_what_waited_too_long_is_refused_without_being_sent() -> None:
+    """I8: its caller gives up; the work would only hold up those behind it."""
+    answers: dict[int, Any] = {}
+    shed: list[int] = []
+
+    async def scenario(batches: CallBatches[int, int], arrivals: asyncio.Semaphore) -> None:
+        for _ in range(MAX_UNDER_WAY):
+            batches.add(0, lambda _result: None)
+            await arrivals.acquire()
+        for number in (1, 2):
+            batches.add(number, lambda result, number=number: answers.__setitem__(number, result))  # type: ignore[misc]
+        await asyncio.sleep(0.25)  # the patience of those two is over, whatever the machine does
+        batches.add(3, lambda result: answers.__setitem__(3, result))
+
+    sent = run(scenario, max_wait_seconds=0.2, shed=shed.append)
+    assert sent == [[0]] * MAX_UNDER_WAY + [[3]]
+    assert answers[3] == 30
+    assert {answers[1].code, answers[2].code} == {ErrorCode.UNAVAILABLE}
+    assert shed == [2]

@@ -19,6 +19,7 @@ def parts(hub: HubCounters, sessions: SessionCounters) -> CountedParts:
         sessions=sessions,
         calls_under_way=lambda: 3,
         calls_refused=lambda: 2,
+        requests_shed=lambda: 7,
         waiting_events=lambda: 1,
         uplink_records=lambda: 4,
         answers_waiting=lambda: 6,

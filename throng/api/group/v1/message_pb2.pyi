@@ -339,6 +339,54 @@ class ListDeletedResponse(_message.Message):
 Global___ListDeletedResponse: _TypeAlias = ListDeletedResponse  # noqa: Y015
 
 @_typing.final
+class BatchListDeletedRequest(_message.Message):
+    """Asks for many users at once, as a batch of entering clients needs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListDeletedRequest]:
+        """Required. 1 to 1,000."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListDeletedRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListDeletedRequest: _TypeAlias = BatchListDeletedRequest  # noqa: Y015
+
+@_typing.final
+class BatchListDeletedResponse(_message.Message):
+    """One answer per request, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListDeletedResponse]:
+        """Output only. As many as there were requests."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ListDeletedResponse] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListDeletedResponse: _TypeAlias = BatchListDeletedResponse  # noqa: Y015
+
+@_typing.final
 class ListCountableRequest(_message.Message):
     """Asks for the newest messages that count as unread (not recalled, no recall events)."""
 

@@ -60,6 +60,11 @@ class MessageServiceStub:
                 request_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedRequest.SerializeToString,
                 response_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedResponse.FromString,
                 _registered_method=True)
+        self.BatchListDeleted = channel.unary_unary(
+                '/throng.group.v1.MessageService/BatchListDeleted',
+                request_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedResponse.FromString,
+                _registered_method=True)
         self.ListCountable = channel.unary_unary(
                 '/throng.group.v1.MessageService/ListCountable',
                 request_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListCountableRequest.SerializeToString,
@@ -111,6 +116,13 @@ class MessageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchListDeleted(self, request, context):
+        """Tells the same of many users at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListCountable(self, request, context):
         """Tells the newest messages that count as unread.
         """
@@ -152,6 +164,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.ListDeleted,
                     request_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedRequest.FromString,
                     response_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedResponse.SerializeToString,
+            ),
+            'BatchListDeleted': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListDeleted,
+                    request_deserializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedRequest.FromString,
+                    response_serializer=throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedResponse.SerializeToString,
             ),
             'ListCountable': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCountable,
@@ -300,6 +317,33 @@ class MessageService:
             '/throng.group.v1.MessageService/ListDeleted',
             throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedRequest.SerializeToString,
             throng_dot_api_dot_group_dot_v1_dot_message__pb2.ListDeletedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListDeleted(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.group.v1.MessageService/BatchListDeleted',
+            throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedRequest.SerializeToString,
+            throng_dot_api_dot_group_dot_v1_dot_message__pb2.BatchListDeletedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class MessageServiceStub:
     """Deletes a message for one user."""
     ListDeleted: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListDeletedRequest, _message_pb2.ListDeletedResponse]
     """Tells what a user deleted for themself."""
+    BatchListDeleted: _grpc.UnaryUnaryMultiCallable[_message_pb2.BatchListDeletedRequest, _message_pb2.BatchListDeletedResponse]
+    """Tells the same of many users at once."""
     ListCountable: _grpc.UnaryUnaryMultiCallable[_message_pb2.ListCountableRequest, _message_pb2.ListCountableResponse]
     """Tells the newest messages that count as unread."""
     DeliverAnswers: _grpc.UnaryUnaryMultiCallable[_message_pb2.DeliverAnswersRequest, _message_pb2.DeliverAnswersResponse]
@@ -63,6 +65,8 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """Deletes a message for one user."""
     ListDeleted: _aio.UnaryUnaryMultiCallable[_message_pb2.ListDeletedRequest, _message_pb2.ListDeletedResponse]  # type: ignore[assignment]
     """Tells what a user deleted for themself."""
+    BatchListDeleted: _aio.UnaryUnaryMultiCallable[_message_pb2.BatchListDeletedRequest, _message_pb2.BatchListDeletedResponse]  # type: ignore[assignment]
+    """Tells the same of many users at once."""
     ListCountable: _aio.UnaryUnaryMultiCallable[_message_pb2.ListCountableRequest, _message_pb2.ListCountableResponse]  # type: ignore[assignment]
     """Tells the newest messages that count as unread."""
     DeliverAnswers: _aio.UnaryUnaryMultiCallable[_message_pb2.DeliverAnswersRequest, _message_pb2.DeliverAnswersResponse]  # type: ignore[assignment]
@@ -110,6 +114,14 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.ListDeletedResponse, _abc.Awaitable[_message_pb2.ListDeletedResponse]]:
         """Tells what a user deleted for themself."""
+
+    @_abc_1.abstractmethod
+    def BatchListDeleted(
+        self,
+        request: _message_pb2.BatchListDeletedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.BatchListDeletedResponse, _abc.Awaitable[_message_pb2.BatchListDeletedResponse]]:
+        """Tells the same of many users at once."""
 
     @_abc_1.abstractmethod
     def ListCountable(
