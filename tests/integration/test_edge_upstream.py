@@ -216,6 +216,47 @@ def test_calls_under_way_are_bounded_and_the_rest_is_refused(neighbours: Neighbo
     half.close()
 
 
+def test_a_group_service_that_hangs_gets_few_calls_and_those_who_waited_too_long_are_refused(neighbours: Neighbours) -> None:
+    """I8: two calls with what fits, and no more; nobody waits for ever; afterwards all is as before."""
+    half = Half(neighbours, max_calls=10_000, timeout_seconds=0.5)
+    neighbours.groups.enters_allowed.clear()
+    results: queue.Queue[Any] = queue.Queue()
+
+    def storm() -> None:
+        for number in range(3_000):
+            half.upstream.enter(UserId(f"u{number}"), LOBBY, "", results.put)
+
+    half.in_hub(storm)
+    codes = {results.get(timeout=DEADLINE_SECONDS).code for _ in range(3_000)}
+    assert codes == {ErrorCode.DEADLINE_EXCEEDED, ErrorCode.UNAVAILABLE}
+    assert len(neighbours.groups.enter_batches) <= 4
+    assert half.upstream.shed_requests >= 1_000
+    neighbours.groups.enters_allowed.set()
+    assert isinstance(half.ask("enter", ALICE, LOBBY, "Alice"), EnteredGroup)
+    assert half.upstream.calls_under_way == 0
+    half.close()
+    assert results.empty()
+
+
+def test_what_waits_for_a_place_in_a_batch_is_answered_when_the_edge_stops(neighbours: Neighbours) -> None:
+    half = Half(neighbours, max_calls=10_000)
+    neighbours.groups.enters_allowed.clear()
+    results: queue.Queue[Any] = queue.Queue()
+
+    def storm() -> None:
+        for number in range(3_000):
+            half.upstream.enter(UserId(f"u{number}"), LOBBY, "", results.put)
+
+    half.in_hub(storm)
+    half.ask("fetch_heads", [LOBBY])  # behind all of them
+    half.business.run(half.upstream.stop(), 5)
+    for _ in range(3_000):
+        results.get(timeout=DEADLINE_SECONDS)
+    neighbours.groups.enters_allowed.set()
+    half.close()
+    assert results.empty()
+
+
 def test_every_call_is_answered_once_when_the_edge_stops(neighbours: Neighbours) -> None:
     half = Half(neighbours)
     results: queue.Queue[Any] = queue.Queue()

@@ -282,6 +282,26 @@ def test_delete_for_me(bench: Bench) -> None:
     assert list(listed.seqs) == [2]
 
 
+def test_deletions_of_many_users_in_one_call(bench: Bench) -> None:
+    bench.create("g", "ann", "bob")
+    for _ in range(4):
+        bench.send("ann")
+    for user, seq in (("bob", 2), ("bob", 4), ("ann", 3)):
+        bench.messages.DeleteMessageForUser(m.DeleteMessageForUserRequest(group_id="g", user_id=user, seq=seq), timeout=5)
+
+    def listed(*asked: m.ListDeletedRequest) -> list[list[int]]:
+        response = bench.messages.BatchListDeleted(m.BatchListDeletedRequest(requests=asked), timeout=5)
+        return [list(result.seqs) for result in response.results]
+
+    bob = m.ListDeletedRequest(group_id="g", user_id="bob", from_seq=1)
+    last_of_bob = m.ListDeletedRequest(group_id="g", user_id="bob", from_seq=1, limit=1)
+    ann = m.ListDeletedRequest(group_id="g", user_id="ann", from_seq=4)
+    nobody = m.ListDeletedRequest(group_id="none", user_id="eve")
+    assert listed(bob, nobody, last_of_bob, ann) == [[2, 4], [], [4], []]
+    assert code_of(lambda: listed()) is ErrorCode.INVALID_ARGUMENT
+    assert code_of(lambda: listed(*[bob] * 1_001)) is ErrorCode.LIMIT_EXCEEDED
+
+
 def test_groups_and_members(bench: Bench) -> None:
     request = g.CreateGroupRequest(group_id="g", name=" Friends ", owner_id="ann")
     group = bench.groups.CreateGroup(request, timeout=5).group

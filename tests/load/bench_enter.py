@@ -29,7 +29,7 @@ from throng.bench.series import SLOT_NS
 from throng.cluster.cluster import Cluster
 from throng.cluster.plan import ClusterPlan
 
-CALLS = re.compile(r"throng_(edge_upstream_calls|group_grpc_requests|unread_grpc_requests)_total\{(.*?)\} (\S+)")
+CALLS = re.compile(r"throng_(?:edge_upstream_calls|group_grpc_requests|unread_grpc_requests)_total\{(.*?)\} (\S+)")
 LABEL = re.compile(r'(\w+)="(.*?)"')
 TICKS = os.sysconf("SC_CLK_TCK")
 KILLED = "edge-2"
@@ -47,16 +47,16 @@ class Sample:
                 continue
             self.cpu[process.kind if process.kind != "edge" else name] += cpu_seconds(process.pid)
             if process.kind != "router":
-                self._count(process.addresses.metrics)
+                self._count(name if process.kind == "edge" else process.kind, process.addresses.metrics)
         for backend in cluster.backends.all():
             self.cpu[backend.name] += cpu_seconds(backend.pid)
 
-    def _count(self, address: str) -> None:
+    def _count(self, who: str, address: str) -> None:
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as response:
             text = response.read().decode()
-        for metric, labels, value in CALLS.findall(text):
+        for labels, value in CALLS.findall(text):
             told = dict(LABEL.findall(labels))
-            self.calls[f"{metric.partition('_')[0]} {told['method']} {told['code']}"] += int(float(value))
+            self.calls[f"{who} {told['method']} {told['code']}"] += int(float(value))
 
     def since(self, earlier: Sample, enters: int) -> dict[str, Any]:
         """What lies between two samples, per enter where that says more."""

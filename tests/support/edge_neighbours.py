@@ -33,6 +33,8 @@ class FakeGroups(
         self.messages: list[message_pb2.Message] = []
         self.appended: queue.Queue[uplink_pb2.SubmittedMessage] = queue.Queue()
         self.enter_batches: list[int] = []
+        self.enters_allowed = threading.Event()
+        self.enters_allowed.set()
         self.deleted_batches: list[int] = []
         self.deleted: dict[str, list[int]] = {}
         self.streams = 0
@@ -53,6 +55,7 @@ class FakeGroups(
 
     def BatchEnter(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.enter_batches.append(len(request.entries))
+        self.enters_allowed.wait(DEADLINE_SECONDS)
         results = []
         for entry in request.entries:
             if entry.group_id != "lobby":
