@@ -27,15 +27,19 @@ class MariaDBServer(ServerProcess):
         super().__init__("mariadb", folder)
         self.port = port or free_port()
         self._options = list(options)
+        self._temporary = folder / "tmp"
 
     def start(self) -> None:
         """Makes the tables of the server at the first start, starts it, and waits until it answers."""
         data = self.folder / "data"
+        # Two servers that use one folder for temporary tables take each other's.
+        self._temporary.mkdir(exist_ok=True)
         user = ["--user=root"] if os.geteuid() == 0 else []
         if not (data / "mysql").is_dir():
             install = find_program("mariadb-install-db", backend="mysql", package="mariadb-server")
             command = [install, "--no-defaults", *user, f"--datadir={data}", "--auth-root-authentication-method=normal"]
-            done = subprocess.run([*command, "--skip-test-db"], capture_output=True, text=True, timeout=120, check=False)
+            command += ["--skip-test-db", f"--tmpdir={self._temporary}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"MariaDB's folder cannot be made:\n{(done.stdout + done.stderr)[-2000:]}")
         self.launch(
@@ -44,6 +48,7 @@ class MariaDBServer(ServerProcess):
                 "--no-defaults",
                 *user,
                 f"--datadir={data}",
+                f"--tmpdir={self._temporary}",
                 # Names of sockets may not be longer than about 100 characters, so it is relative to the data folder.
                 "--socket=s.sock",
                 "--bind-address=127.0.0.1",

@@ -59,7 +59,11 @@ class RedisClusterServers:
     """
 
     def __init__(self, folder: pathlib.Path, *, nodes: int = 3) -> None:
-        self.nodes = [RedisServer(folder / f"node-{number}", options=_CLUSTER, port=free_port()) for number in range(nodes)]
+        # The port of the bus is chosen too: by default it is the other one plus 10,000, where anyone's connection may be.
+        self.nodes = [
+            RedisServer(folder / f"node-{number}", options=[*_CLUSTER, "--cluster-port", str(free_port())])
+            for number in range(nodes)
+        ]
         self._cli = find_program("redis-cli", backend="redis", package="redis-server")
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
