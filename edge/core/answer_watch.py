@@ -6,6 +6,7 @@ from throng.domain.errors import unavailable
 from throng.ports.clock import Clock
 
 _RETRY_MS = 2_000
+_PROBE_SECONDS = 1.0
 
 
 class AnswerWatch:
@@ -13,8 +14,8 @@ class AnswerWatch:
 
     The log takes submissions for as long as it has disk, also while the store behind group_svc is away. Whoever sends then would
     wait for the whole deadline and send again, and the log would fill with repeats. So when nothing was answered for
-    `stall_seconds`, nothing more is submitted until something is answered or everything that waited has reached its deadline; then
-    the next submissions try again.
+    `stall_seconds`, one submission a second goes on as a probe, the others are refused, until something is answered or everything
+    that waited has reached its deadline. An answer that was merely lost so costs nobody more than a moment.
     """
 
     def __init__(self, clock: Clock, *, max_waiting: int, stall_seconds: float) -> None:
@@ -22,6 +23,7 @@ class AnswerWatch:
         self._max_waiting = max_waiting
         self._stall_seconds = stall_seconds
         self._quiet_since = 0.0
+        self._probed_at = float("-inf")
         self.waiting = 0
 
     @property
@@ -37,8 +39,15 @@ class AnswerWatch:
         """
         if self.waiting >= self._max_waiting:
             raise unavailable("too many messages wait for their answer; try again in a moment", retry_after_ms=_RETRY_MS)
-        if self.stalled:
+        if self.stalled and not self._may_probe():
             raise unavailable("messages cannot be stored at the moment; try again soon", retry_after_ms=_RETRY_MS)
+
+    def _may_probe(self) -> bool:
+        now = self._clock.monotonic()
+        if now - self._probed_at < _PROBE_SECONDS:
+            return False
+        self._probed_at = now
+        return True
 
     def submitted(self) -> None:
         """One more waits."""
