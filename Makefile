@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help setup run cluster test test-quick check lint types protos web chaos bench docs clean
 
 help: ## List the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: .venv/.installed ## Make .venv with everything that Throng needs to run
 
@@ -60,6 +60,9 @@ chaos: .venv/.developer web ## Break a whole cluster under load at random: `make
 
 bench: .venv/.developer web ## Measure on this machine, beside plain loops in the same run
 	@$(BIN)/python tests/load/bench_fan_out.py $(ARGS)
+
+bench-cluster: .venv/.developer ## Measure what a whole cluster persists and ACKs, judged, beside Kafka and MariaDB alone
+	@$(BIN)/python tests/load/bench_persist.py $(ARGS)
 
 docs: .venv/.developer ## Generate docs/configuration.md, docs/metrics.md and the tables of docs/protocol.md
 	@$(BIN)/python docs/generate.py
