@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from kafka import KafkaAdminClient
 from kafka_stage import KafkaStage
 from kafka_traffic import Log, Outcomes, Reader, Traffic, message, wait_until
 from server_fixtures import started
@@ -134,6 +135,22 @@ def test_a_half_open_connection_is_noticed(far_server, far_stage):
         proxy.restore()
 
     run_through(far_stage, fault, patience_seconds=2.0)
+
+
+def test_a_join_that_outlasts_polls_comes_to_its_end(far_server, far_stage):
+    """The leader joins again since the topic has grown; the answers come when the poll that asked is long over."""
+    server, proxy = far_server
+    consumer, topic = far_stage.consumer(), far_stage.access.topic
+    wait_until(lambda: consumer.poll(0.1, 0) or consumer.assigned_partitions == far_stage.topic.partitions, "the first join")
+    admin = KafkaAdminClient(bootstrap_servers=server.bootstrap)
+    admin.create_partitions({topic: far_stage.topic.partitions + 1})
+    admin.close()
+    proxy.delay(0.4)
+    consumer._consumer._client.cluster.request_update()  # it would ask by itself within a minute
+    wait_until(
+        lambda: consumer.poll(0.05, 0) or consumer.assigned_partitions > far_stage.topic.partitions, "the second", seconds=15.0
+    )
+    assert consumer.rebalances == 2
 
 
 def test_a_slow_connection_only_delays(far_server, far_stage):

@@ -11,6 +11,7 @@
 - `kafka_uplink_producer.py` `UplinkProducer` over Kafka (hop 2)
 - `kafka_uplink_consumer.py` `UplinkConsumer` over Kafka (hop 3)
 - `kafka_dead_letters.py` sets poison records aside
+- `kafka_join.py` leads a consumer's joins of its group to their end
 - `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
 - `mysql_access.py`     where MySQL is and how it is entered
 - `mysql_errors.py`     its error numbers in our words

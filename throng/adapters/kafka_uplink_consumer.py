@@ -16,10 +16,11 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
-from kafka.structs import MemberState, OffsetAndMetadata
+from kafka.structs import OffsetAndMetadata
 
 from throng.adapters.kafka_access import Opening, abandon_consumer, translated
 from throng.adapters.kafka_dead_letters import DeadLetters
+from throng.adapters.kafka_join import HandOvers, Joins
 from throng.adapters.kafka_options import ConsumerSettings, KafkaAccess, TopicSettings
 from throng.adapters.kafka_topic import ensure_topics
 from throng.adapters.submission_codec import decode
@@ -29,7 +30,6 @@ from throng.ports.uplink import UplinkRecord
 
 _SLICE_SECONDS = 0.1
 _SHORTEST_SECONDS = 0.05
-_JOIN_SLICE_SECONDS, _JOIN_SECONDS = 1.0, 10.0
 _COMMIT_SECONDS = 3.0
 _CALLBACK_SECONDS = 15.0
 _LOOK_SECONDS = 0.01
@@ -56,6 +56,8 @@ class KafkaUplinkConsumer:
         self._using = threading.RLock()
         self._stopped = threading.Event()
         self._consumer: Any = None
+        self._joins: Joins | None = None
+        self._hand_overs = HandOvers()
         self._closed = False
         self._on_revoked: Callable[[Sequence[int]], None] = lambda partitions: None
         self._dead_letters = DeadLetters(access, topic)
@@ -70,28 +72,21 @@ class KafkaUplinkConsumer:
     # What the port promises -------------------------------------------------------------------------------------------
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Waits for records; with `max_records` 0 it only stays in the group. See the port.
-
-        While this member joins its group it waits on, some seconds more than asked: kafka-python throws away the answer to a join
-        that comes between two polls, and begins anew, so that short polls could go on joining for ever.
-        """
-        started_at = time.monotonic()
-        while not self._stopped.is_set():
-            with self._using:
-                if self._closed:
-                    return []
-                left = started_at + timeout_seconds - time.monotonic()
-                slice_seconds = _JOIN_SLICE_SECONDS if self._joins() else min(max(left, _SHORTEST_SECONDS), _SLICE_SECONDS)
-                records = self._poll_slice(slice_seconds, max_records)
-                patience_seconds = max(timeout_seconds, _JOIN_SECONDS) if self._joins() else timeout_seconds
-            if records or time.monotonic() - started_at >= patience_seconds:
-                return records
-        return []
-
-    def _joins(self) -> bool:
-        """The group's answer to a join of ours is awaited."""
-        consumer = self._consumer
-        return consumer is not None and consumer.group_metadata().state == MemberState.REBALANCING
+        """Waits for records; with `max_records` 0 it only stays in the group. See the port."""
+        deadline = time.monotonic() + timeout_seconds
+        self._hand_overs.open()
+        try:
+            while not self._stopped.is_set():
+                with self._using:
+                    if self._closed:
+                        return []
+                    slice_seconds = min(max(deadline - time.monotonic(), _SHORTEST_SECONDS), _SLICE_SECONDS)
+                    records = self._poll_slice(slice_seconds, max_records)
+                if records or time.monotonic() >= deadline:
+                    return records
+            return []
+        finally:
+            self._hand_overs.close(_CALLBACK_SECONDS)
 
     def _poll_slice(self, timeout_seconds: float, max_records: int) -> list[UplinkRecord]:
         """One short poll, so that `stop` is heard; a consumer that fails is given up, and the next poll makes another."""
@@ -142,7 +137,7 @@ class KafkaUplinkConsumer:
         return sum(self._lags.copy().values())
 
     def stop(self) -> None:
-        """Ends a waiting `poll`: within 0.1 s, within 1 s while it joins, 3 s while Kafka is sought. Any thread. Idempotent."""
+        """Ends a waiting `poll`: within 0.1 s, 3 s while Kafka is sought. Any thread. Idempotent."""
         self._stopped.set()
         self._opening.give_up()
 
@@ -157,6 +152,8 @@ class KafkaUplinkConsumer:
                 self._using.release()
         else:
             consumer, self._consumer, self._closed = self._consumer, None, True
+        if self._joins is not None:
+            self._joins.end()
         if consumer is not None:
             abandon_consumer(consumer, max(deadline - time.monotonic(), 0.2), leave=True)
         self._dead_letters.close(max(deadline - time.monotonic(), 0.0))
@@ -198,6 +195,7 @@ class KafkaUplinkConsumer:
                 "metrics_enabled": False,
             },
         )
+        self._joins = Joins(consumer, self._access.topic)
         consumer.subscribe([self._access.topic], listener=_Listener(self, consumer._net.sleep))
         self._consumer, self._paused = consumer, False
         _log.info("kafka_consumer_made", topic=self._access.topic, group=settings.group)
@@ -210,6 +208,8 @@ class KafkaUplinkConsumer:
         consumer, self._consumer = self._consumer, None
         if consumer is None:
             return
+        if self._joins is not None:
+            self._joins.end()
         partitions = sorted(self._next.keys() | self._lags.keys())
         abandon_consumer(consumer, 1.0, leave=False)
         self._forget(partitions)
@@ -303,11 +303,26 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def _hand_over(self, gone: Iterable[TopicPartition], event: str) -> None:
         numbers = sorted(partition.partition for partition in gone)
         owner = self._owner
-        thread = threading.Thread(target=owner._call_back, args=(numbers,), name="kafka-revoked", daemon=True)
-        thread.start()
-        deadline = time.monotonic() + _CALLBACK_SECONDS
-        while thread.is_alive() and time.monotonic() < deadline:
+        while not owner._stopped.is_set():
+            if owner._hand_overs.begin():
+                await self._call_back(numbers)
+                break
             await self._sleep(_LOOK_SECONDS)
         owner._forget(numbers)
         owner.assigned_partitions = max(owner.assigned_partitions - len(numbers), 0)
         _log.info(event, partitions=numbers)
+
+    async def _call_back(self, numbers: Sequence[int]) -> None:
+        owner = self._owner
+
+        def call() -> None:
+            try:
+                owner._call_back(numbers)
+            finally:
+                owner._hand_overs.finish()
+
+        thread = threading.Thread(target=call, name="kafka-revoked", daemon=True)
+        thread.start()
+        deadline = time.monotonic() + _CALLBACK_SECONDS
+        while thread.is_alive() and time.monotonic() < deadline:
+            await self._sleep(_LOOK_SECONDS)

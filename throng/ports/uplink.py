@@ -64,7 +64,7 @@ class UplinkConsumer(Protocol):
     outlives_process: bool
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Waits for records, at most so long, but some seconds longer while partitions move; an empty answer is normal.
+        """Waits for records, at most so long, longer only while `on_revoked` runs; an empty answer is normal.
 
         With `max_records` 0 nothing is read, but the caller still counts as alive: it must poll so while it has no room, or its
         partitions go elsewhere.
