@@ -103,11 +103,11 @@ class PauseBackend(Fault):
     """SIGSTOP of a server: connections stay and nothing is answered."""
 
     at_stake = ("I3", "I8")
-    stores = False
 
     def __init__(self, backend: str, hold_seconds: float) -> None:
         super().__init__(f"pause {backend}", hold_seconds)
         self._backend = backend
+        self.stores = backend == "redis"
 
     def inject(self, stage: ChaosStage) -> None:
         stage.backend(self._backend).pause()
@@ -337,5 +337,7 @@ class Together(Fault):
 
     def heal(self, stage: ChaosStage) -> None:
         with contextlib.ExitStack() as stack:
-            while self._broken:
-                stack.callback(self._broken.pop().heal, stage)
+            # The last one first: what is started again may need what was broken behind it.
+            for fault in self._broken:
+                stack.callback(fault.heal, stage)
+            self._broken = []

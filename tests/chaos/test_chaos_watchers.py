@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from chaos_stage import ChaosStage
 from door_probe import Answer, DoorProbe
+from faults import Fault, Together
 from memory_watch import MemoryWatch
 from removed_member import RemovedMember
 from schedule import TRIED, every_fault, long_outages, random_round
@@ -86,3 +87,19 @@ def test_memory_is_compared_within_the_life_of_a_process() -> None:
     watch.samples += [(1.0, "edge-1", 10, 90.0), (2.0, "edge-1", 10, 130.0), (3.0, "edge-1", 11, 20.0), (4.0, "edge-1", 11, 80.0)]
     assert watch.growth(0.0, 5.0) == {"edge-1": (60.0, 130.0)}
     assert watch.growth(0.0, 2.5) == {"edge-1": (40.0, 130.0)}
+
+
+def test_of_several_faults_the_last_is_mended_first() -> None:
+    course: list[str] = []
+
+    class Noted(Fault):
+        def inject(self, stage: ChaosStage) -> None:
+            course.append(f"break {self.name}")
+
+        def heal(self, stage: ChaosStage) -> None:
+            course.append(f"mend {self.name}")
+
+    both = Together(Noted("a"), Noted("b"))
+    both.inject(NO_STAGE)
+    both.heal(NO_STAGE)
+    assert course == ["break a", "break b", "mend b", "mend a"]

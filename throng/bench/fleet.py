@@ -20,7 +20,7 @@ from throng.bench.receiver import Receiver
 from throng.bench.receiver_client import ReceiverClient
 from throng.bench.sender import Sender
 from throng.bench.sender_client import SenderClient
-from throng.bench.series import SLOT_NS, Slot
+from throng.bench.series import SLOT_NS, Slot, skipped_slots
 from throng.bench.shares import Share, Tick
 
 _TOKEN_SECONDS = 2 * 86_400
@@ -227,8 +227,9 @@ class Fleet:
         now_ns = time.monotonic_ns()
         if self._start_ns and now_ns >= self._start_ns:
             self.loop_lag.add(int(max(0.0, self._loop.time() - due) * 1e9))
-        self._slots.append(self._completed(self.slot, now_ns))
-        self.slot = Slot(max(self.slot.index + 1, (now_ns - self.share.origin_ns) // SLOT_NS))
+        ended = self._completed(self.slot, now_ns)
+        self.slot = Slot(max(ended.index + 1, (now_ns - self.share.origin_ns) // SLOT_NS))
+        self._slots += [ended, *skipped_slots(ended, self.slot.index)]
         for view in self.views.values():
             view.slot = self.slot
         left_ns = self.share.origin_ns + (self.slot.index + 1) * SLOT_NS - now_ns

@@ -43,6 +43,21 @@ _SUMS = ("submitted", "acked", "refused", "delivered", "receivers_online", "send
 _LARGEST = tuple(field.name for field in fields(Slot) if field.name not in _SUMS and field.name != "index")
 
 
+def skipped_slots(ended: Slot, next_index: int) -> list[Slot]:
+    """The slots that a loop which was late has left out: everybody stands as before. Without them the sum over all processes would
+    say that this one's clients were gone."""
+    return [
+        Slot(
+            index,
+            receivers_online=ended.receivers_online,
+            senders_online=ended.senders_online,
+            unanswered=ended.unanswered,
+            stale_ns=ended.stale_ns,
+        )
+        for index in range(ended.index + 1, next_index)
+    ]
+
+
 def merge_slots(into: dict[int, Slot], slots: Iterable[Slot]) -> None:
     """Adds the slots of one process to those of all."""
     for slot in slots:

@@ -11,7 +11,7 @@ from throng.bench.judge import GroupCase, Held, Stored, Written
 from throng.bench.latencies import Latencies
 from throng.bench.report import Verdict
 from throng.bench.sender import State
-from throng.bench.series import SLOT_NS, Slot, merge_slots, recovery
+from throng.bench.series import SLOT_NS, Slot, merge_slots, recovery, skipped_slots
 from throng.bench.shares import Evidence, GroupEvidence
 from throng.bench.verdict import Circumstances, Judged, judge
 
@@ -149,6 +149,16 @@ def test_slots_of_processes_are_added_and_the_worst_is_kept() -> None:
     merge_slots(slots, [Slot(3, acked=1, lag_ns_max=5, receivers_online=2)])
     merge_slots(slots, [Slot(3, acked=2, lag_ns_max=9, receivers_online=1)])
     assert slots == {3: Slot(3, acked=3, lag_ns_max=9, receivers_online=3)}
+
+
+def test_a_loop_that_was_late_does_not_lose_its_clients() -> None:
+    slots: dict[int, Slot] = {}
+    merge_slots(slots, [Slot(index, receivers_online=5) for index in range(6)])
+    ended = Slot(2, acked=3, receivers_online=4, senders_online=2, unanswered=1, stale_ns=7)
+    merge_slots(slots, [ended, *skipped_slots(ended, 5)])
+    assert [slots[index].receivers_online for index in range(6)] == [5, 5, 9, 9, 9, 5]
+    assert slots[4] == Slot(4, receivers_online=9, senders_online=2, unanswered=1, stale_ns=7)
+    assert skipped_slots(ended, 3) == []
 
 
 def outage() -> list[Slot]:
