@@ -25,6 +25,7 @@ class Row:
     held_seconds: float
     from_fault: Recovery
     from_heal: Recovery
+    all_at_head_seconds: float | None
     healed_seconds: float | None
     silence_seconds: float
     most_mebibytes: float
@@ -41,7 +42,7 @@ class Row:
                 (
                     first.first_ack_seconds,
                     first.first_delivery_seconds,
-                    first.all_at_head_seconds,
+                    self.all_at_head_seconds,
                     second.first_ack_seconds,
                     second.first_delivery_seconds,
                     self.healed_seconds,
@@ -74,16 +75,16 @@ LACKING_NS = 2_000_000_000
 """A message may lie in a block that is being formed for a second, so who lacks it for so long is not at the head."""
 
 
-def healed_seconds(report: BenchReport, healed_ns: int, until_ns: int | None) -> float | None:
-    """Seconds from mending until receivers were at the head and stayed there; None: they were not when the next fault came."""
+def healed_seconds(report: BenchReport, since_ns: int, until_ns: int | None) -> float | None:
+    """Seconds from a moment until receivers were at the head and stayed there; None: they were not when the next fault came."""
     last_bad, ends_bad = 0.0, False
     for slot in report.slots:
         end_ns = report.origin_ns + (slot.index + 1) * SLOT_NS
-        if end_ns <= healed_ns or (until_ns is not None and end_ns > until_ns):
+        if end_ns <= since_ns or (until_ns is not None and end_ns > until_ns):
             continue
         ends_bad = slot.receivers_online < int(report.plan["receivers"]) or slot.stale_ns > LACKING_NS
         if ends_bad:
-            last_bad = (end_ns - healed_ns) / 1e9
+            last_bad = (end_ns - since_ns) / 1e9
     return None if ends_bad else round(last_bad, 2)
 
 

@@ -164,6 +164,7 @@ def make_rows(
                 held_seconds=one.mended - one.began,
                 from_fault=report.recovery_after(one.injected, until=until),
                 from_heal=report.recovery_after(one.healed, until=until),
+                all_at_head_seconds=healed_seconds(report, one.injected.at_ns, end_ns),
                 healed_seconds=healed_seconds(report, one.healed.at_ns, end_ns),
                 silence_seconds=silence_seconds(report, one.injected.at_ns, end_ns),
                 most_mebibytes=max(sizes, default=0.0),

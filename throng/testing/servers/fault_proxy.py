@@ -141,7 +141,8 @@ class FaultProxy:
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._flows is not None
-        with contextlib.suppress(OSError):
+        # RuntimeError: uvloop says so of a write to a connection that was reset a moment before.
+        with contextlib.suppress(OSError, RuntimeError):
             while chunk := await reader.read(_CHUNK):
                 await self._flows.wait()
                 pause = self._delay_seconds
@@ -153,5 +154,5 @@ class FaultProxy:
                 await writer.drain()
         # One direction has ended: the other ends too, as it does for these protocols.
         writer.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):
             await writer.wait_closed()
