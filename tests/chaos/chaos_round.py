@@ -11,13 +11,14 @@ from chaos_stage import ChaosStage
 from door_probe import DoorProbe
 from faults import Fault
 from memory_watch import MemoryWatch
-from recovery_table import LACKING_NS, Row
+from recovery_table import Row
 from removed_member import RemovedMember
 from round_verdict import HEALED_SECONDS, Applied, judge_memory, judge_probe, judge_report, make_rows
 from unread_audit import UnreadAudit
 
 from throng.api.group.v1 import message_pb2
 from throng.bench import BenchPlan, BenchReport, BenchRun
+from throng.bench.series import STALE_LIMIT_NS
 
 WELL_SECONDS = 45.0
 PROBES = 2
@@ -182,7 +183,7 @@ class Round:
             slot = progress.last_slot
             acked = acked or (slot is not None and slot.newest_acked_ns >= since_ns)
             shown = shown or (slot is not None and slot.newest_shown_ns >= since_ns)
-            at_head = slot is not None and slot.stale_ns < LACKING_NS
+            at_head = slot is not None and slot.stale_ns < STALE_LIMIT_NS
             if acked and shown and at_head and progress.online >= wanted:
                 return ""
             if time.monotonic() > deadline:

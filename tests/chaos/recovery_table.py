@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from throng.bench import BenchReport
-from throng.bench.series import SLOT_NS, Recovery
+from throng.bench.series import SLOT_NS, STALE_LIMIT_NS, Recovery
 
 HEADER = (
     "| fault | held | fault → ACK | fault → delivery | fault → all at head | heal → ACK | heal → delivery | heal → all at head "
@@ -71,10 +71,6 @@ def silence_seconds(report: BenchReport, from_ns: int, until_ns: int | None) -> 
     return longest * SLOT_NS / 1e9
 
 
-LACKING_NS = 2_000_000_000
-"""A message may lie in a block that is being formed for a second, so who lacks it for so long is not at the head."""
-
-
 def healed_seconds(report: BenchReport, since_ns: int, until_ns: int | None) -> float | None:
     """Seconds from a moment until receivers were at the head and stayed there; None: they were not when the next fault came."""
     last_bad, ends_bad = 0.0, False
@@ -82,7 +78,7 @@ def healed_seconds(report: BenchReport, since_ns: int, until_ns: int | None) -> 
         end_ns = report.origin_ns + (slot.index + 1) * SLOT_NS
         if end_ns <= since_ns or (until_ns is not None and end_ns > until_ns):
             continue
-        ends_bad = slot.receivers_online < int(report.plan["receivers"]) or slot.stale_ns > LACKING_NS
+        ends_bad = slot.receivers_online < int(report.plan["receivers"]) or slot.stale_ns > STALE_LIMIT_NS
         if ends_bad:
             last_bad = (end_ns - since_ns) / 1e9
     return None if ends_bad else round(last_bad, 2)

@@ -97,7 +97,7 @@ def main() -> int:
         "\n| fault | → ACK | → delivery | → all at head | after it serves again: → all at head |\n| --- | --- | --- | --- | --- |"
     )
     for place, (name, began, healed) in enumerate(events):
-        until = events[place + 1][1] if place + 1 < len(events) else None
+        until = events[place + 1][1] if place + 1 < len(events) else next(one for one in report.events if one.name == "stopped")
         one, two = report.recovery_after(began, until=until), report.recovery_after(healed, until=until)
         print(
             f"| {name} | {one.first_ack_seconds} | {one.first_delivery_seconds} | {one.all_at_head_seconds} | {two.all_at_head_seconds} |"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 SLOT_NS = 100_000_000
-STALE_LIMIT_NS = 1_000_000_000
-"""Receivers are at head when none of them has lacked for longer what was known to exist."""
+STALE_LIMIT_NS = 2_000_000_000
+"""Receivers are at head when none of them has lacked for longer what was known to exist. A block is formed for a second."""
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Recovery:
     Attributes:
         first_ack_seconds: until a message that was written after the moment was ACKed.
         first_delivery_seconds: until a message that was written after the moment was shown by anyone.
-        all_at_head_seconds: until all receivers were connected and none had lacked a message for more than 1 s, for a second
+        all_at_head_seconds: until all receivers were connected and none had lacked a message for more than 2 s, for a second
             at least; 0 when that never ceased.
     """
 

@@ -11,7 +11,7 @@ from throng.bench.judge import GroupCase, Held, Stored, Written
 from throng.bench.latencies import Latencies
 from throng.bench.report import Verdict
 from throng.bench.sender import State
-from throng.bench.series import SLOT_NS, Slot, merge_slots, recovery, skipped_slots
+from throng.bench.series import SLOT_NS, STALE_LIMIT_NS, Slot, merge_slots, recovery, skipped_slots
 from throng.bench.shares import Evidence, GroupEvidence
 from throng.bench.verdict import Circumstances, Judged, judge
 
@@ -168,7 +168,7 @@ def outage() -> list[Slot]:
         slot = Slot(index, receivers_online=2 if index < 10 or index >= 25 else 1)
         slot.newest_acked_ns = index * SLOT_NS if index < 10 or index >= 20 else 0
         slot.newest_shown_ns = index * SLOT_NS if index < 10 or index >= 30 else 0
-        slot.stale_ns = 2_000_000_000 if 20 <= index < 32 else 0
+        slot.stale_ns = STALE_LIMIT_NS + 1 if 20 <= index < 32 else 0
         slots.append(slot)
     return slots
 
@@ -178,6 +178,11 @@ def test_recovery_times() -> None:
     assert found.first_ack_seconds == pytest.approx(1.1)
     assert found.first_delivery_seconds == pytest.approx(2.1)
     assert found.all_at_head_seconds == pytest.approx(2.3)
+
+
+def test_a_message_that_waits_in_a_block_is_lacked_by_nobody() -> None:
+    slots = [Slot(index, receivers_online=2, stale_ns=1_100_000_000) for index in range(20)]
+    assert recovery(slots, start_ns=0, at_ns=0, receivers=2).all_at_head_seconds == 0.0
 
 
 def test_without_recovery_there_is_no_time() -> None:
