@@ -153,6 +153,25 @@ def test_a_join_that_outlasts_polls_comes_to_its_end(far_server, far_stage):
     assert consumer.rebalances == 2
 
 
+def test_a_join_that_outlasts_polls_hands_partitions_over_within_one(far_server, far_stage):
+    _, proxy = far_server
+    waiting, polls, in_poll = far_stage.consumer(), threading.Event(), []
+    wait_until(lambda: waiting.poll(0.1, 0) or waiting.assigned_partitions == far_stage.topic.partitions, "the first join")
+    waiting.set_on_revoked(lambda partitions: in_poll.append(polls.is_set()))
+    proxy.delay(0.1)
+    reader = Reader(far_stage.consumer(), Log())
+    reader.start()
+    deadline = time.monotonic() + 20
+    while not in_poll and time.monotonic() < deadline:
+        polls.set()
+        waiting.poll(0.0, 0)
+        polls.clear()
+        time.sleep(0.3)  # what a caller without room does: the answers come here
+    assert in_poll == [True]
+    proxy.restore()
+    reader.end()
+
+
 def test_a_slow_connection_only_delays(far_server, far_stage):
     proxy = far_server[1]
 
