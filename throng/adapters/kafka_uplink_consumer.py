@@ -137,7 +137,7 @@ class KafkaUplinkConsumer:
         return sum(self._lags.copy().values())
 
     def stop(self) -> None:
-        """Ends a waiting `poll`: within 0.1 s, 3 s while Kafka is sought. Any thread. Idempotent."""
+        """Ends a waiting `poll`: in 0.1 s, 3 s while Kafka is sought; a callback that runs ends first. Any thread. Idempotent."""
         self._stopped.set()
         self._opening.give_up()
 
