@@ -11,11 +11,14 @@ import pathlib
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from importlib import resources
 
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 
+_BUSY_SECONDS = 10.0
+_LOOK_SECONDS = 0.01
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -38,6 +41,20 @@ def read_migrations(package: str) -> list[tuple[int, str]]:
         if match:
             found.append((int(match.group(1)), entry.read_text(encoding="utf-8")))
     return sorted(found)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switches to WAL. SQLite's own waiting does not cover the moment in which another process makes the same file."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 class SQLiteDatabase:
@@ -65,9 +82,13 @@ class SQLiteDatabase:
                 raise
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+        try:
+            _use_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _migrate(self) -> None:

@@ -147,3 +147,25 @@ def test_a_closed_file_is_unavailable_and_closing_again_is_harmless(database):
     assert code(lambda: users(database)) is ErrorCode.UNAVAILABLE
     with pytest.raises(sqlite3.ProgrammingError):
         lent.execute("SELECT 1")
+
+
+class BusyAtFirst(sqlite3.Connection):
+    """Refuses to switch to WAL a few times, as SQLite does without waiting while another process makes the same file."""
+
+    refusals = 3
+
+    def execute(self, sql, *values):
+        if "journal_mode" in sql and BusyAtFirst.refusals:
+            BusyAtFirst.refusals -= 1
+            raise sqlite3.OperationalError("database is locked")
+        return super().execute(sql, *values)
+
+
+def test_a_file_that_another_process_is_making_is_waited_for(path, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, factory=BusyAtFirst, **more))
+    made = SQLiteDatabase(path, migrations_package=PACKAGE)
+    add(made, "alice")
+    assert users(made) == ["alice"]
+    assert BusyAtFirst.refusals == 0
+    made.close()
