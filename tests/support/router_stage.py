@@ -121,6 +121,12 @@ class ReportStream:
 
     async def begin(self, groups: dict[str, int] | None = None, **identity: Any) -> ReportStream:
         """Sends identity and a snapshot and waits until both are applied."""
+        await self.introduce(**identity)
+        await self.applied_up_to(await self.snapshot(groups or {}))
+        return self
+
+    async def introduce(self, **identity: Any) -> None:
+        """Sends the identity alone."""
         who = {
             "edge_id": self.edge.edge_id,
             "incarnation": self.edge.incarnation,
@@ -128,8 +134,6 @@ class ReportStream:
             "public_url": f"ws://{self.edge.edge_id}",
         }
         await self.send(identity=router_pb2.EdgeIdentity(**(who | identity)))
-        await self.applied_up_to(await self.snapshot(groups or {}))
-        return self
 
     async def snapshot(self, groups: dict[str, int]) -> int:
         """Sends everything."""
