@@ -28,7 +28,7 @@ class SessionSettings:
         idle_timeout_ms: a connection that has entered nothing for so long is closed; 0: never.
         max_in_flight: submissions of one connection without an answer.
         max_in_flight_total: submissions of all connections without an answer; above it new ones are UNAVAILABLE.
-        answer_stall_ms: nothing was answered for so long while submissions wait: new ones are UNAVAILABLE.
+        answer_stall_ms: nothing was answered for so long while submissions wait: new ones are UNAVAILABLE, but for probes.
         max_requests: other requests of one connection without an answer.
         max_groups: groups that one connection takes part in.
         answer_timeout_ms: a submission without an answer is then rejected with DEADLINE_EXCEEDED.

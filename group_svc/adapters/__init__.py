@@ -4,6 +4,7 @@
 - `sql_rows.py`               rows of SQL tables and what they mean, the same for SQLite and MySQL
 - `mysql_message_store.py`, `mysql_membership_store.py`  the durable stores in MySQL (tables in `migrations_mysql`)
 - `mysql_rows.py`             their statements
+- `membership_rules.py`       what stores refuse in the same words, apart from SQL
 - `commit_plan.py`            what a commit writes, apart from SQL
 - `redis_recent_messages.py`  the newest messages, real or embedded (scripts in `lua`)
 - `stored_message_codec.py`   stored messages as protos

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from group_svc.adapters import mysql_rows as sql
+from group_svc.adapters.membership_rules import check_role, no_such_group, no_such_member
 from group_svc.adapters.sql_rows import GROUP_WIDTH, encode_settings, group_from_row, member_from_row
 from throng.adapters.mysql_database import MySQLDatabase
 from throng.adapters.mysql_statements import Statements, chunks
@@ -136,7 +137,7 @@ class MySQLMembershipStore:
             _, owner_id = _lock_group(statements, group_id)
             member = _member(statements, group_id, user_id)
             if role is not None and role is not member.role:
-                _check_role(member, role)
+                check_role(member, role)
                 if role is Role.OWNER:
                     _retire(statements, group_id, owner_id)
                     owner_id = user_id
@@ -194,14 +195,14 @@ class MySQLMembershipStore:
 def _group(statements: Statements, group_id: GroupId) -> Group:
     row = statements.row(sql.GROUP, group_id)
     if row is None:
-        raise _no_group(group_id)
+        raise no_such_group(group_id)
     return group_from_row(row)
 
 
 def _lock_group(statements: Statements, group_id: GroupId) -> tuple[Group, UserId | None]:
     row = statements.row(sql.LOCK_GROUP, group_id)
     if row is None:
-        raise _no_group(group_id)
+        raise no_such_group(group_id)
     return group_from_row(row), row[GROUP_WIDTH]
 
 
@@ -216,22 +217,11 @@ def _new_owner(statements: Statements, group_id: GroupId, wanted: Sequence[UserI
     return new[0] if new else None
 
 
-def _no_group(group_id: GroupId) -> ThrongError:
-    return ThrongError(ErrorCode.GROUP_NOT_FOUND, "there is no such group", fields={"group_id": group_id})
-
-
 def _member(statements: Statements, group_id: GroupId, user_id: UserId) -> Member:
     row = statements.row(sql.MEMBER, group_id, user_id)
     if row is None:
-        raise ThrongError(ErrorCode.NOT_A_MEMBER, "this user is no member of the group", fields={"group_id": group_id})
+        raise no_such_member(group_id)
     return member_from_row(row)
-
-
-def _check_role(member: Member, role: Role) -> None:
-    if role is Role.NONE:
-        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "a member must have a role", fields={"field": "role"})
-    if member.role is Role.OWNER:
-        raise ThrongError(ErrorCode.CONFLICT, "the owner's role can only be given to another member")
 
 
 def _retire(statements: Statements, group_id: GroupId, owner_id: UserId | None) -> None:

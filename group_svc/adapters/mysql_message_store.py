@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from group_svc.adapters import mysql_rows as sql
 from group_svc.adapters.commit_plan import CommitPlan, MessageKey, SubmissionKey, submission_key
+from group_svc.adapters.membership_rules import no_such_group
 from group_svc.adapters.sql_rows import clamp, message_from_row
 from group_svc.ports import Candidate, DeletedQuery, Outcome, Page
 from throng.adapters.mysql_database import MySQLDatabase
@@ -96,7 +97,7 @@ class MySQLMessageStore:
 def _head(statements: Statements, group_id: GroupId) -> Position:
     row = statements.row(sql.HEAD, group_id)
     if row is None:
-        raise ThrongError(ErrorCode.GROUP_NOT_FOUND, "there is no such group", fields={"group_id": group_id})
+        raise no_such_group(group_id)
     return Position(row[0], row[1])
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Sequence
 
+from group_svc.adapters.membership_rules import check_role, no_such_group, no_such_member
 from group_svc.adapters.sql_rows import (
     GROUP_COLUMNS,
     GROUP_WIDTH,
@@ -145,7 +146,7 @@ class SQLiteMembershipStore:
             _group(connection, group_id)
             member = _member(connection, group_id, user_id)
             if role is not None and role is not member.role:
-                _check_role(member, role)
+                check_role(member, role)
                 if role is Role.OWNER:
                     _retire_owner(connection, group_id)
             member = dataclasses.replace(
@@ -193,22 +194,15 @@ class SQLiteMembershipStore:
 def _group(connection: sqlite3.Connection, group_id: GroupId) -> Group:
     row = connection.execute(_GROUP, (group_id,)).fetchone()
     if row is None:
-        raise ThrongError(ErrorCode.GROUP_NOT_FOUND, "there is no such group", fields={"group_id": group_id})
+        raise no_such_group(group_id)
     return group_from_row(row)
 
 
 def _member(connection: sqlite3.Connection, group_id: GroupId, user_id: UserId) -> Member:
     row = connection.execute(_MEMBER, (group_id, user_id)).fetchone()
     if row is None:
-        raise ThrongError(ErrorCode.NOT_A_MEMBER, "this user is no member of the group", fields={"group_id": group_id})
+        raise no_such_member(group_id)
     return member_from_row(row)
-
-
-def _check_role(member: Member, role: Role) -> None:
-    if role is Role.NONE:
-        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "a member must have a role", fields={"field": "role"})
-    if member.role is Role.OWNER:
-        raise ThrongError(ErrorCode.CONFLICT, "the owner's role can only be given to another member")
 
 
 def _retire_owner(connection: sqlite3.Connection, group_id: GroupId) -> None:

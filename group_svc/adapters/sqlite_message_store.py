@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from group_svc.adapters.commit_plan import CommitPlan, SubmissionKey, submission_key
+from group_svc.adapters.membership_rules import no_such_group
 from group_svc.adapters.sql_rows import (
     MESSAGE_COLUMNS,
     chunks,
@@ -117,7 +118,7 @@ class SQLiteMessageStore:
 def _head(connection: sqlite3.Connection, group_id: GroupId) -> Position:
     row = connection.execute(_HEAD, (group_id,)).fetchone()
     if row is None:
-        raise ThrongError(ErrorCode.GROUP_NOT_FOUND, "there is no such group", fields={"group_id": group_id})
+        raise no_such_group(group_id)
     return Position(row[0], row[1])
 
 
