@@ -31,6 +31,7 @@ class Enter(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Required. The group. An open group is joined by entering it."""
     epoch: _builtins.int
@@ -39,6 +40,10 @@ class Enter(_message.Message):
     """Optional. Newest seq up to which the client holds everything; 0: none, the newest page is sent."""
     delivery: _group_pb2.Delivery.ValueType
     """Optional. What to send when messages come; unspecified: the group's setting."""
+    resume_token: _builtins.str
+    """Optional. The newest resume token given for this group, by whatever edge; saves the edge a membership look-up. One that is
+    not valid any more is no error: the edge looks membership up. At most 256 characters; a longer one is ignored.
+    """
     def __init__(
         self,
         *,
@@ -46,10 +51,11 @@ class Enter(_message.Message):
         epoch: _builtins.int = ...,
         seq: _builtins.int = ...,
         delivery: _group_pb2.Delivery.ValueType = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "epoch", b"epoch", "group_id", b"group_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "epoch", b"epoch", "group_id", b"group_id", "resume_token", b"resume_token", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,7 +300,9 @@ Global___ListGroups: _TypeAlias = ListGroups  # noqa: Y015
 
 @_typing.final
 class SetVisibility(_message.Message):
-    """Tells that the page is hidden or shown. Not answered. A hidden page may get notices in place of blocks."""
+    """Tells that the page is hidden or shown. Not answered. A hidden page gets neither blocks nor online counts: of each group a notice
+    of the head, at most once a second. When it is shown again it gets a notice at once, and pulls what it missed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -468,13 +476,13 @@ class Welcome(_message.Message):
     conn_id: _builtins.str
     """Output only. This connection on it."""
     heartbeat_interval_ms: _builtins.int
-    """Output only. The edge pings at this pace, milliseconds; two unanswered pings end the connection."""
+    """Output only. The edge pings at this pace, milliseconds; one that is unanswered when the next is due ends the connection."""
     max_frame_bytes: _builtins.int
     """Output only. Largest frame that the edge accepts, bytes; a larger one closes with 4202."""
     min_send_interval_ms: _builtins.int
     """Output only. Least time between two messages of this user at the edge's door, milliseconds; 0: no limit."""
     resume_token: _builtins.str
-    """Output only. Reserved for returning without a membership look-up; may be empty."""
+    """Output only. Always empty: a resume token belongs to a group and comes with `entered`."""
     @_builtins.property
     def reconnect(self) -> Global___Reconnect:
         """Output only. How to come back."""
@@ -542,12 +550,18 @@ class Entered(_message.Message):
     DELETED_SEQS_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
     role: _group_pb2.Role.ValueType
     """Output only. What the user may do in it."""
     delivery: _group_pb2.Delivery.ValueType
     """Output only. Delivery in force."""
     reset: _builtins.bool
     """Output only. The position sent was of another epoch: drop all that is held of the group."""
+    resume_token: _builtins.str
+    """Output only. Keep it and show it in the next `enter` of this group, after a reconnect; empty: none for now. Opaque."""
+    online: _builtins.int
+    """Output only. Connections in the group on all edges, about; 0: not known yet, `online` will tell."""
     @_builtins.property
     def group(self) -> _group_pb2.Group:
         """Output only. The group; `head_seq` is its head at this moment."""
@@ -577,10 +591,12 @@ class Entered(_message.Message):
         deleted_seqs: _abc.Iterable[_builtins.int] | None = ...,
         delivery: _group_pb2.Delivery.ValueType = ...,
         reset: _builtins.bool = ...,
+        resume_token: _builtins.str = ...,
+        online: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "unread", b"unread"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_seqs", b"deleted_seqs", "delivery", b"delivery", "group", b"group", "messages", b"messages", "reset", b"reset", "role", b"role", "unread", b"unread"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted_seqs", b"deleted_seqs", "delivery", b"delivery", "group", b"group", "messages", b"messages", "online", b"online", "reset", b"reset", "resume_token", b"resume_token", "role", b"role", "unread", b"unread"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1091,6 +1107,32 @@ class Failure(_message.Message):
 Global___Failure: _TypeAlias = Failure  # noqa: Y015
 
 @_typing.final
+class Resume(_message.Message):
+    """A fresh resume token, now and then; replaces the one kept for the group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Output only. The group."""
+    token: _builtins.str
+    """Output only. The token; opaque."""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resume: _TypeAlias = Resume  # noqa: Y015
+
+@_typing.final
 class ServerFrame(_message.Message):
     """One WebSocket message from an edge."""
 
@@ -1111,6 +1153,7 @@ class ServerFrame(_message.Message):
     DRAIN_FIELD_NUMBER: _builtins.int
     PONG_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    RESUME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.int
     """Output only. `request_id` of the request that this answers; 0: answers none."""
     @_builtins.property
@@ -1169,6 +1212,10 @@ class ServerFrame(_message.Message):
     def failure(self) -> Global___Failure:
         """A request failed."""
 
+    @_builtins.property
+    def resume(self) -> Global___Resume:
+        """A fresh resume token."""
+
     def __init__(
         self,
         *,
@@ -1187,12 +1234,13 @@ class ServerFrame(_message.Message):
         drain: Global___Drain | None = ...,
         pong: Global___Pong | None = ...,
         failure: Global___Failure | None = ...,
+        resume: Global___Resume | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "drain", b"drain", "entered", b"entered", "event", b"event", "failure", b"failure", "group_event", b"group_event", "groups", b"groups", "notice", b"notice", "online", b"online", "pong", b"pong", "pulled", b"pulled", "reject", b"reject", "unread_counts", b"unread_counts", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "drain", b"drain", "entered", b"entered", "event", b"event", "failure", b"failure", "group_event", b"group_event", "groups", b"groups", "notice", b"notice", "online", b"online", "pong", b"pong", "pulled", b"pulled", "reject", b"reject", "resume", b"resume", "unread_counts", b"unread_counts", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "drain", b"drain", "entered", b"entered", "event", b"event", "failure", b"failure", "group_event", b"group_event", "groups", b"groups", "notice", b"notice", "online", b"online", "pong", b"pong", "pulled", b"pulled", "reject", b"reject", "request_id", b"request_id", "unread_counts", b"unread_counts", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "block", b"block", "drain", b"drain", "entered", b"entered", "event", b"event", "failure", b"failure", "group_event", b"group_event", "groups", b"groups", "notice", b"notice", "online", b"online", "pong", b"pong", "pulled", b"pulled", "reject", b"reject", "request_id", b"request_id", "resume", b"resume", "unread_counts", b"unread_counts", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["welcome", "entered", "ack", "reject", "notice", "block", "pulled", "groups", "unread_counts", "online", "group_event", "drain", "pong", "failure"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["welcome", "entered", "ack", "reject", "notice", "block", "pulled", "groups", "unread_counts", "online", "group_event", "drain", "pong", "failure", "resume"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

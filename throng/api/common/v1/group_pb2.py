@@ -24,21 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n throng/api/common/v1/group.proto\x12\x10throng.common.v1\"\xc3\x02\n\rGroupSettings\x12\x11\n\x04open\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1d\n\x10send_interval_ms\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x1e\n\x11\x62udget_per_second\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x1f\n\x12\x62lock_max_messages\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x1e\n\x11\x62lock_interval_ms\x18\x05 \x01(\rH\x04\x88\x01\x01\x12\x31\n\x08\x64\x65livery\x18\x06 \x01(\x0e\x32\x1a.throng.common.v1.DeliveryH\x05\x88\x01\x01\x42\x07\n\x05_openB\x13\n\x11_send_interval_msB\x14\n\x12_budget_per_secondB\x15\n\x13_block_max_messagesB\x14\n\x12_block_interval_msB\x0b\n\t_delivery\"\xd7\x01\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08head_seq\x18\x04 \x01(\x04\x12\x14\n\x0cmember_count\x18\x05 \x01(\x04\x12\x31\n\x08settings\x18\x06 \x01(\x0b\x32\x1f.throng.common.v1.GroupSettings\x12\x14\n\x0c\x61nnouncement\x18\x07 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x08 \x01(\x03\x12\x17\n\x0fmembers_version\x18\t \x01(\x04\"\x81\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.throng.common.v1.Role\x12\x12\n\njoined_seq\x18\x03 \x01(\x04\x12\x16\n\x0emuted_until_ms\x18\x04 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t*U\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x02\x12\x0f\n\x0bROLE_MEMBER\x10\x03*N\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LIVERY_INLINE\x10\x01\x12\x13\n\x0f\x44\x45LIVERY_NOTIFY\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n throng/api/common/v1/group.proto\x12\x10throng.common.v1\"\x8b\x03\n\rGroupSettings\x12\x11\n\x04open\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1d\n\x10send_interval_ms\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x1e\n\x11\x62udget_per_second\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x1f\n\x12\x62lock_max_messages\x18\x04 \x01(\rH\x03\x88\x01\x01\x12\x1e\n\x11\x62lock_interval_ms\x18\x05 \x01(\rH\x04\x88\x01\x01\x12\x31\n\x08\x64\x65livery\x18\x06 \x01(\x0e\x32\x1a.throng.common.v1.DeliveryH\x05\x88\x01\x01\x12\x36\n\x0bover_budget\x18\x07 \x01(\x0e\x32\x1c.throng.common.v1.OverBudgetH\x06\x88\x01\x01\x42\x07\n\x05_openB\x13\n\x11_send_interval_msB\x14\n\x12_budget_per_secondB\x15\n\x13_block_max_messagesB\x14\n\x12_block_interval_msB\x0b\n\t_deliveryB\x0e\n\x0c_over_budget\"\xd7\x01\n\x05Group\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x10\n\x08head_seq\x18\x04 \x01(\x04\x12\x14\n\x0cmember_count\x18\x05 \x01(\x04\x12\x31\n\x08settings\x18\x06 \x01(\x0b\x32\x1f.throng.common.v1.GroupSettings\x12\x14\n\x0c\x61nnouncement\x18\x07 \x01(\t\x12\x15\n\rcreated_at_ms\x18\x08 \x01(\x03\x12\x17\n\x0fmembers_version\x18\t \x01(\x04\"\x81\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.throng.common.v1.Role\x12\x12\n\njoined_seq\x18\x03 \x01(\x04\x12\x16\n\x0emuted_until_ms\x18\x04 \x01(\x03\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t*U\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0e\n\nROLE_OWNER\x10\x01\x12\x16\n\x12ROLE_ADMINISTRATOR\x10\x02\x12\x0f\n\x0bROLE_MEMBER\x10\x03*N\n\x08\x44\x65livery\x12\x18\n\x14\x44\x45LIVERY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44\x45LIVERY_INLINE\x10\x01\x12\x13\n\x0f\x44\x45LIVERY_NOTIFY\x10\x02*Y\n\nOverBudget\x12\x1b\n\x17OVER_BUDGET_UNSPECIFIED\x10\x00\x12\x16\n\x12OVER_BUDGET_REJECT\x10\x01\x12\x16\n\x12OVER_BUDGET_SAMPLE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'throng.api.common.v1.group_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=730
-  _globals['_ROLE']._serialized_end=815
-  _globals['_DELIVERY']._serialized_start=817
-  _globals['_DELIVERY']._serialized_end=895
+  _globals['_ROLE']._serialized_start=802
+  _globals['_ROLE']._serialized_end=887
+  _globals['_DELIVERY']._serialized_start=889
+  _globals['_DELIVERY']._serialized_end=967
+  _globals['_OVERBUDGET']._serialized_start=969
+  _globals['_OVERBUDGET']._serialized_end=1058
   _globals['_GROUPSETTINGS']._serialized_start=55
-  _globals['_GROUPSETTINGS']._serialized_end=378
-  _globals['_GROUP']._serialized_start=381
-  _globals['_GROUP']._serialized_end=596
-  _globals['_MEMBER']._serialized_start=599
-  _globals['_MEMBER']._serialized_end=728
+  _globals['_GROUPSETTINGS']._serialized_end=450
+  _globals['_GROUP']._serialized_start=453
+  _globals['_GROUP']._serialized_end=668
+  _globals['_MEMBER']._serialized_start=671
+  _globals['_MEMBER']._serialized_end=800
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,30 @@ DELIVERY_NOTIFY: Delivery.ValueType  # 2
 """Only the head; the client pulls."""
 Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
+class _OverBudget:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OverBudgetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverBudget.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OVER_BUDGET_UNSPECIFIED: _OverBudget.ValueType  # 0
+    """Not set: REJECT."""
+    OVER_BUDGET_REJECT: _OverBudget.ValueType  # 1
+    """Who comes first is let in, until the budget of the moment is used up; the others are refused with GROUP_BUSY."""
+    OVER_BUDGET_SAMPLE: _OverBudget.ValueType  # 2
+    """A random share is let in, whoever comes first, so that the budget is just used up; the others are refused with GROUP_BUSY."""
+
+class OverBudget(_OverBudget, metaclass=_OverBudgetEnumTypeWrapper):
+    """What happens to NORMAL messages that come while a group is over its budget."""
+
+OVER_BUDGET_UNSPECIFIED: OverBudget.ValueType  # 0
+"""Not set: REJECT."""
+OVER_BUDGET_REJECT: OverBudget.ValueType  # 1
+"""Who comes first is let in, until the budget of the moment is used up; the others are refused with GROUP_BUSY."""
+OVER_BUDGET_SAMPLE: OverBudget.ValueType  # 2
+"""A random share is let in, whoever comes first, so that the budget is just used up; the others are refused with GROUP_BUSY."""
+Global___OverBudget: _TypeAlias = OverBudget  # noqa: Y015
+
 @_typing.final
 class GroupSettings(_message.Message):
     """Limits and habits of one group. On creation an absent field takes its default; in an update it stays as it is."""
@@ -81,18 +105,27 @@ class GroupSettings(_message.Message):
     BLOCK_MAX_MESSAGES_FIELD_NUMBER: _builtins.int
     BLOCK_INTERVAL_MS_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    OVER_BUDGET_FIELD_NUMBER: _builtins.int
     open: _builtins.bool
     """Optional. Anyone who enters becomes a member. Default false."""
     send_interval_ms: _builtins.int
-    """Optional. Least time between two messages of one user, milliseconds, 0 (no limit) to 3,600,000. Default 1,000."""
+    """Optional. Least time between two messages of one user, milliseconds, 0 (no limit) to 3,600,000. Default 1,000. Above it the
+    group is in slow mode, which owner and administrators are spared: theirs is 1,000 at the most.
+    """
     budget_per_second: _builtins.int
-    """Optional. Messages per second that the group accepts in all, 0 (no limit) to 1,000,000. Default 20."""
+    """Optional. Messages per second that the group accepts in all, 0 (no limit) to 1,000,000. Default 20. Owner and administrators
+    do not use it; messages that mention somebody have a quarter of it more for themselves.
+    """
     block_max_messages: _builtins.int
     """Optional. A block is pushed when it holds this many messages, 1 to 100 (0 is taken as 1: no waiting). Default 10."""
     block_interval_ms: _builtins.int
-    """Optional. A block is pushed when its first message is this old, milliseconds, 0 (no waiting) to 10,000. Default 1,000."""
+    """Optional. A block that is not full is pushed this long after the one before it, milliseconds, 0 (no waiting) to 10,000; so no
+    message waits longer, and one that comes after a pause of this length not at all. Default 1,000.
+    """
     delivery: Global___Delivery.ValueType
     """Optional. Delivery for clients that ask for none. Default INLINE."""
+    over_budget: Global___OverBudget.ValueType
+    """Optional. What happens to NORMAL messages over the budget. Default REJECT."""
     def __init__(
         self,
         *,
@@ -102,10 +135,11 @@ class GroupSettings(_message.Message):
         block_max_messages: _builtins.int | None = ...,
         block_interval_ms: _builtins.int | None = ...,
         delivery: Global___Delivery.ValueType | None = ...,
+        over_budget: Global___OverBudget.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_block_interval_ms", b"_block_interval_ms", "_block_max_messages", b"_block_max_messages", "_budget_per_second", b"_budget_per_second", "_delivery", b"_delivery", "_open", b"_open", "_send_interval_ms", b"_send_interval_ms", "block_interval_ms", b"block_interval_ms", "block_max_messages", b"block_max_messages", "budget_per_second", b"budget_per_second", "delivery", b"delivery", "open", b"open", "send_interval_ms", b"send_interval_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_block_interval_ms", b"_block_interval_ms", "_block_max_messages", b"_block_max_messages", "_budget_per_second", b"_budget_per_second", "_delivery", b"_delivery", "_open", b"_open", "_over_budget", b"_over_budget", "_send_interval_ms", b"_send_interval_ms", "block_interval_ms", b"block_interval_ms", "block_max_messages", b"block_max_messages", "budget_per_second", b"budget_per_second", "delivery", b"delivery", "open", b"open", "over_budget", b"over_budget", "send_interval_ms", b"send_interval_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_interval_ms", b"_block_interval_ms", "_block_max_messages", b"_block_max_messages", "_budget_per_second", b"_budget_per_second", "_delivery", b"_delivery", "_open", b"_open", "_send_interval_ms", b"_send_interval_ms", "block_interval_ms", b"block_interval_ms", "block_max_messages", b"block_max_messages", "budget_per_second", b"budget_per_second", "delivery", b"delivery", "open", b"open", "send_interval_ms", b"send_interval_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_interval_ms", b"_block_interval_ms", "_block_max_messages", b"_block_max_messages", "_budget_per_second", b"_budget_per_second", "_delivery", b"_delivery", "_open", b"_open", "_over_budget", b"_over_budget", "_send_interval_ms", b"_send_interval_ms", "block_interval_ms", b"block_interval_ms", "block_max_messages", b"block_max_messages", "budget_per_second", b"budget_per_second", "delivery", b"delivery", "open", b"open", "over_budget", b"over_budget", "send_interval_ms", b"send_interval_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__block_interval_ms: _TypeAlias = _typing.Literal["block_interval_ms"]  # noqa: Y015
     _WhichOneofArgType__block_interval_ms: _TypeAlias = _typing.Literal["_block_interval_ms", b"_block_interval_ms"]  # noqa: Y015
@@ -117,6 +151,8 @@ class GroupSettings(_message.Message):
     _WhichOneofArgType__delivery: _TypeAlias = _typing.Literal["_delivery", b"_delivery"]  # noqa: Y015
     _WhichOneofReturnType__open: _TypeAlias = _typing.Literal["open"]  # noqa: Y015
     _WhichOneofArgType__open: _TypeAlias = _typing.Literal["_open", b"_open"]  # noqa: Y015
+    _WhichOneofReturnType__over_budget: _TypeAlias = _typing.Literal["over_budget"]  # noqa: Y015
+    _WhichOneofArgType__over_budget: _TypeAlias = _typing.Literal["_over_budget", b"_over_budget"]  # noqa: Y015
     _WhichOneofReturnType__send_interval_ms: _TypeAlias = _typing.Literal["send_interval_ms"]  # noqa: Y015
     _WhichOneofArgType__send_interval_ms: _TypeAlias = _typing.Literal["_send_interval_ms", b"_send_interval_ms"]  # noqa: Y015
     @_typing.overload
@@ -129,6 +165,8 @@ class GroupSettings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__delivery) -> _WhichOneofReturnType__delivery | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__open) -> _WhichOneofReturnType__open | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__over_budget) -> _WhichOneofReturnType__over_budget | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__send_interval_ms) -> _WhichOneofReturnType__send_interval_ms | None: ...
 

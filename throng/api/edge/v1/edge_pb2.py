@@ -26,7 +26,7 @@ from throng.api.client.v1 import client_pb2 as throng_dot_api_dot_client_dot_v1_
 from throng.api.common.v1 import group_pb2 as throng_dot_api_dot_common_dot_v1_dot_group__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dthrong/api/edge/v1/edge.proto\x12\x0ethrong.edge.v1\x1a!throng/api/client/v1/client.proto\x1a throng/api/common/v1/group.proto\"\'\n\x04Head\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\"\x8a\x01\n\x06\x41nswer\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12$\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x15.throng.client.v1.AckH\x00\x12*\n\x06reject\x18\x04 \x01(\x0b\x32\x18.throng.client.v1.RejectH\x00\x42\t\n\x07outcome\"v\n\x0cMemberChange\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.throng.common.v1.Role\x12\x16\n\x0emuted_until_ms\x18\x03 \x01(\x03\x12\x17\n\x0fmembers_version\x18\x04 \x01(\x04\"\x89\x02\n\tEdgeEvent\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x17\n\x0fpublished_at_ms\x18\x02 \x01(\x03\x12\x0f\n\x05\x62lock\x18\x03 \x01(\x0cH\x00\x12$\n\x04head\x18\x04 \x01(\x0b\x32\x14.throng.edge.v1.HeadH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.throng.edge.v1.AnswerH\x00\x12\x35\n\rmember_change\x18\x06 \x01(\x0b\x32\x1c.throng.edge.v1.MemberChangeH\x00\x12\x30\n\rgroup_changed\x18\x07 \x01(\x0b\x32\x17.throng.common.v1.GroupH\x00\x42\x07\n\x05\x65vent\"F\n\x0e\x44\x65liverRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x03(\x0c\"*\n\x0f\x44\x65liverResponse\x12\x17\n\x0f\x61\x63\x63\x65pted_events\x18\x01 \x01(\x04\"!\n\x0c\x44rainRequest\x12\x11\n\twindow_ms\x18\x01 \x01(\r\"$\n\rDrainResponse\x12\x13\n\x0b\x63onnections\x18\x01 \x01(\r2\xa3\x01\n\x0b\x45\x64geService\x12N\n\x07\x44\x65liver\x12\x1e.throng.edge.v1.DeliverRequest\x1a\x1f.throng.edge.v1.DeliverResponse(\x01\x30\x01\x12\x44\n\x05\x44rain\x12\x1c.throng.edge.v1.DrainRequest\x1a\x1d.throng.edge.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dthrong/api/edge/v1/edge.proto\x12\x0ethrong.edge.v1\x1a!throng/api/client/v1/client.proto\x1a throng/api/common/v1/group.proto\"\'\n\x04Head\x12\r\n\x05\x65poch\x18\x01 \x01(\r\x12\x10\n\x08head_seq\x18\x02 \x01(\x04\"\x8a\x01\n\x06\x41nswer\x12\x0f\n\x07\x63onn_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\x04\x12$\n\x03\x61\x63k\x18\x03 \x01(\x0b\x32\x15.throng.client.v1.AckH\x00\x12*\n\x06reject\x18\x04 \x01(\x0b\x32\x18.throng.client.v1.RejectH\x00\x42\t\n\x07outcome\"\x8a\x01\n\x04\x41\x63ks\x12\x10\n\x08\x63onn_ids\x18\x01 \x03(\t\x12\x13\n\x0brequest_ids\x18\x02 \x03(\x04\x12\x11\n\tgroup_ids\x18\x03 \x03(\t\x12\x16\n\x0e\x63lient_msg_ids\x18\x04 \x03(\t\x12\x0e\n\x06\x65pochs\x18\x05 \x03(\r\x12\x0c\n\x04seqs\x18\x06 \x03(\x04\x12\x12\n\nsent_at_ms\x18\x07 \x03(\x03\"v\n\x0cMemberChange\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12$\n\x04role\x18\x02 \x01(\x0e\x32\x16.throng.common.v1.Role\x12\x16\n\x0emuted_until_ms\x18\x03 \x01(\x03\x12\x17\n\x0fmembers_version\x18\x04 \x01(\x04\"/\n\x0bGroupOnline\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0e\n\x06online\x18\x02 \x01(\x04\":\n\x0bOnlineEvent\x12+\n\x06groups\x18\x01 \x03(\x0b\x32\x1b.throng.edge.v1.GroupOnline\"\xde\x02\n\tEdgeEvent\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x17\n\x0fpublished_at_ms\x18\x02 \x01(\x03\x12\x0f\n\x05\x62lock\x18\x03 \x01(\x0cH\x00\x12$\n\x04head\x18\x04 \x01(\x0b\x32\x14.throng.edge.v1.HeadH\x00\x12(\n\x06\x61nswer\x18\x05 \x01(\x0b\x32\x16.throng.edge.v1.AnswerH\x00\x12\x35\n\rmember_change\x18\x06 \x01(\x0b\x32\x1c.throng.edge.v1.MemberChangeH\x00\x12\x30\n\rgroup_changed\x18\x07 \x01(\x0b\x32\x17.throng.common.v1.GroupH\x00\x12$\n\x04\x61\x63ks\x18\t \x01(\x0b\x32\x14.throng.edge.v1.AcksH\x00\x12-\n\x06online\x18\n \x01(\x0b\x32\x1b.throng.edge.v1.OnlineEventH\x00\x42\x07\n\x05\x65vent\"F\n\x0e\x44\x65liverRequest\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06\x65vents\x18\x03 \x03(\x0c\"*\n\x0f\x44\x65liverResponse\x12\x17\n\x0f\x61\x63\x63\x65pted_events\x18\x01 \x01(\x04\"!\n\x0c\x44rainRequest\x12\x11\n\twindow_ms\x18\x01 \x01(\r\"$\n\rDrainResponse\x12\x13\n\x0b\x63onnections\x18\x01 \x01(\r2\xa3\x01\n\x0b\x45\x64geService\x12N\n\x07\x44\x65liver\x12\x1e.throng.edge.v1.DeliverRequest\x1a\x1f.throng.edge.v1.DeliverResponse(\x01\x30\x01\x12\x44\n\x05\x44rain\x12\x1c.throng.edge.v1.DrainRequest\x1a\x1d.throng.edge.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,18 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HEAD']._serialized_end=157
   _globals['_ANSWER']._serialized_start=160
   _globals['_ANSWER']._serialized_end=298
-  _globals['_MEMBERCHANGE']._serialized_start=300
-  _globals['_MEMBERCHANGE']._serialized_end=418
-  _globals['_EDGEEVENT']._serialized_start=421
-  _globals['_EDGEEVENT']._serialized_end=686
-  _globals['_DELIVERREQUEST']._serialized_start=688
-  _globals['_DELIVERREQUEST']._serialized_end=758
-  _globals['_DELIVERRESPONSE']._serialized_start=760
-  _globals['_DELIVERRESPONSE']._serialized_end=802
-  _globals['_DRAINREQUEST']._serialized_start=804
-  _globals['_DRAINREQUEST']._serialized_end=837
-  _globals['_DRAINRESPONSE']._serialized_start=839
-  _globals['_DRAINRESPONSE']._serialized_end=875
-  _globals['_EDGESERVICE']._serialized_start=878
-  _globals['_EDGESERVICE']._serialized_end=1041
+  _globals['_ACKS']._serialized_start=301
+  _globals['_ACKS']._serialized_end=439
+  _globals['_MEMBERCHANGE']._serialized_start=441
+  _globals['_MEMBERCHANGE']._serialized_end=559
+  _globals['_GROUPONLINE']._serialized_start=561
+  _globals['_GROUPONLINE']._serialized_end=608
+  _globals['_ONLINEEVENT']._serialized_start=610
+  _globals['_ONLINEEVENT']._serialized_end=668
+  _globals['_EDGEEVENT']._serialized_start=671
+  _globals['_EDGEEVENT']._serialized_end=1021
+  _globals['_DELIVERREQUEST']._serialized_start=1023
+  _globals['_DELIVERREQUEST']._serialized_end=1093
+  _globals['_DELIVERRESPONSE']._serialized_start=1095
+  _globals['_DELIVERRESPONSE']._serialized_end=1137
+  _globals['_DRAINREQUEST']._serialized_start=1139
+  _globals['_DRAINREQUEST']._serialized_end=1172
+  _globals['_DRAINRESPONSE']._serialized_start=1174
+  _globals['_DRAINRESPONSE']._serialized_end=1210
+  _globals['_EDGESERVICE']._serialized_start=1213
+  _globals['_EDGESERVICE']._serialized_end=1376
 # @@protoc_insertion_point(module_scope)

@@ -87,6 +87,68 @@ class Answer(_message.Message):
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 @_typing.final
+class Acks(_message.Message):
+    """ACKs for one edge, as parallel lists: entry n of each list belongs to the n-th ACK. One message for many, since what each costs
+    to make and to read is what it costs at all. At most 1,000; the lists have one length.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONN_IDS_FIELD_NUMBER: _builtins.int
+    REQUEST_IDS_FIELD_NUMBER: _builtins.int
+    GROUP_IDS_FIELD_NUMBER: _builtins.int
+    CLIENT_MSG_IDS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    SEQS_FIELD_NUMBER: _builtins.int
+    SENT_AT_MS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def conn_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The connections; what is for one that is gone is dropped."""
+
+    @_builtins.property
+    def request_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. `request_id` of the clients' frames; 0: none."""
+
+    @_builtins.property
+    def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. The groups."""
+
+    @_builtins.property
+    def client_msg_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. As in throng.client.v1.Ack."""
+
+    @_builtins.property
+    def epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Epochs of `seqs`."""
+
+    @_builtins.property
+    def seqs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. Where the messages stand."""
+
+    @_builtins.property
+    def sent_at_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Required. When they were accepted, milliseconds since 1970 UTC."""
+
+    def __init__(
+        self,
+        *,
+        conn_ids: _abc.Iterable[_builtins.str] | None = ...,
+        request_ids: _abc.Iterable[_builtins.int] | None = ...,
+        group_ids: _abc.Iterable[_builtins.str] | None = ...,
+        client_msg_ids: _abc.Iterable[_builtins.str] | None = ...,
+        epochs: _abc.Iterable[_builtins.int] | None = ...,
+        seqs: _abc.Iterable[_builtins.int] | None = ...,
+        sent_at_ms: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_msg_ids", b"client_msg_ids", "conn_ids", b"conn_ids", "epochs", b"epochs", "group_ids", b"group_ids", "request_ids", b"request_ids", "sent_at_ms", b"sent_at_ms", "seqs", b"seqs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Acks: _TypeAlias = Acks  # noqa: Y015
+
+@_typing.final
 class MemberChange(_message.Message):
     """A member left or was removed, or may not speak: edges act at once (I9)."""
 
@@ -121,6 +183,56 @@ class MemberChange(_message.Message):
 Global___MemberChange: _TypeAlias = MemberChange  # noqa: Y015
 
 @_typing.final
+class GroupOnline(_message.Message):
+    """How many connections a group has on all edges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Required. The group."""
+    online: _builtins.int
+    """Required. Connections."""
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        online: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "online", b"online"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupOnline: _TypeAlias = GroupOnline  # noqa: Y015
+
+@_typing.final
+class OnlineEvent(_message.Message):
+    """Online counts that changed. Made by the router to which the edge reports its routes, at most once a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupOnline]:
+        """Required. Groups that the edge holds, at most 4,000; what is for one that it does not hold any more is dropped."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___GroupOnline] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OnlineEvent: _TypeAlias = OnlineEvent  # noqa: Y015
+
+@_typing.final
 class EdgeEvent(_message.Message):
     """One thing that an edge is told. Routers pass it on as bytes and never read it."""
 
@@ -133,6 +245,8 @@ class EdgeEvent(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     MEMBER_CHANGE_FIELD_NUMBER: _builtins.int
     GROUP_CHANGED_FIELD_NUMBER: _builtins.int
+    ACKS_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Optional. The group it concerns; empty for none."""
     published_at_ms: _builtins.int
@@ -155,6 +269,14 @@ class EdgeEvent(_message.Message):
     def group_changed(self) -> _group_pb2.Group:
         """Name, settings or announcement changed."""
 
+    @_builtins.property
+    def acks(self) -> Global___Acks:
+        """Answers to submissions that were stored. An edge that does not know this kind cannot ACK: edges are updated first."""
+
+    @_builtins.property
+    def online(self) -> Global___OnlineEvent:
+        """Online counts of many groups; `group_id` is empty. An edge that does not know this kind shows none."""
+
     def __init__(
         self,
         *,
@@ -165,12 +287,14 @@ class EdgeEvent(_message.Message):
         answer: Global___Answer | None = ...,
         member_change: Global___MemberChange | None = ...,
         group_changed: _group_pb2.Group | None = ...,
+        acks: Global___Acks | None = ...,
+        online: Global___OnlineEvent | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "block", b"block", "event", b"event", "group_changed", b"group_changed", "head", b"head", "member_change", b"member_change"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "answer", b"answer", "block", b"block", "event", b"event", "group_changed", b"group_changed", "head", b"head", "member_change", b"member_change", "online", b"online"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "block", b"block", "event", b"event", "group_changed", b"group_changed", "group_id", b"group_id", "head", b"head", "member_change", b"member_change", "published_at_ms", b"published_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "answer", b"answer", "block", b"block", "event", b"event", "group_changed", b"group_changed", "group_id", b"group_id", "head", b"head", "member_change", b"member_change", "online", b"online", "published_at_ms", b"published_at_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["block", "head", "answer", "member_change", "group_changed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["block", "head", "answer", "member_change", "group_changed", "acks", "online"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

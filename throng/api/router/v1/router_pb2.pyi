@@ -170,6 +170,7 @@ class EdgeLoad(_message.Message):
     CPU_SHARE_FIELD_NUMBER: _builtins.int
     FANOUT_LAG_MS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
     connections: _builtins.int
     """Required. Open connections."""
     cpu_share: _builtins.float
@@ -178,6 +179,8 @@ class EdgeLoad(_message.Message):
     """Optional. 99th percentile of publish-to-last-send over the last seconds, milliseconds."""
     draining: _builtins.bool
     """Required. The edge takes no more clients."""
+    max_connections: _builtins.int
+    """Optional. Connections that the edge lets in at most; 0: not told. An edge that is full is assigned to nobody."""
     def __init__(
         self,
         *,
@@ -185,10 +188,11 @@ class EdgeLoad(_message.Message):
         cpu_share: _builtins.float = ...,
         fanout_lag_ms: _builtins.int = ...,
         draining: _builtins.bool = ...,
+        max_connections: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "cpu_share", b"cpu_share", "draining", b"draining", "fanout_lag_ms", b"fanout_lag_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "cpu_share", b"cpu_share", "draining", b"draining", "fanout_lag_ms", b"fanout_lag_ms", "max_connections", b"max_connections"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,6 +253,36 @@ class ReportRoutesRequest(_message.Message):
 Global___ReportRoutesRequest: _TypeAlias = ReportRoutesRequest  # noqa: Y015
 
 @_typing.final
+class EdgeOrder(_message.Message):
+    """What an operator ordered of one life of an edge. Told with every response until another order takes its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    DRAIN_FIELD_NUMBER: _builtins.int
+    WINDOW_MS_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.int
+    """Output only. Rises with every order; one that is not above the last one obeyed is no news."""
+    drain: _builtins.bool
+    """Output only. True: send clients away as at stop, but stay up; false: take clients again."""
+    window_ms: _builtins.int
+    """Output only. Time over which clients are sent away, milliseconds; 0: the edge's setting."""
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.int = ...,
+        drain: _builtins.bool = ...,
+        window_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain", b"drain", "order_id", b"order_id", "window_ms", b"window_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgeOrder: _TypeAlias = EdgeOrder  # noqa: Y015
+
+@_typing.final
 class ReportRoutesResponse(_message.Message):
     """What the router says to an edge."""
 
@@ -256,19 +290,25 @@ class ReportRoutesResponse(_message.Message):
 
     APPLIED_REPORT_ID_FIELD_NUMBER: _builtins.int
     SNAPSHOT_WANTED_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     applied_report_id: _builtins.int
     """Output only. Every report up to this one stands in the registry; from here on the edge's routes count."""
     snapshot_wanted: _builtins.bool
     """Output only. The registry differs from the digest or was emptied: send a snapshot."""
+    @_builtins.property
+    def order(self) -> Global___EdgeOrder:
+        """Output only. The newest order to drain or to serve again; absent: there was none."""
+
     def __init__(
         self,
         *,
         applied_report_id: _builtins.int = ...,
         snapshot_wanted: _builtins.bool = ...,
+        order: Global___EdgeOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_report_id", b"applied_report_id", "snapshot_wanted", b"snapshot_wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_report_id", b"applied_report_id", "order", b"order", "snapshot_wanted", b"snapshot_wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,10 +470,16 @@ class EdgeRecord(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     EFFECTIVE_WEIGHT_FIELD_NUMBER: _builtins.int
     REPORTED_AT_MS_FIELD_NUMBER: _builtins.int
+    ORDERED_WEIGHT_FIELD_NUMBER: _builtins.int
+    DRAIN_ORDERED_FIELD_NUMBER: _builtins.int
     effective_weight: _builtins.int
     """Output only. Weight in force, 0 when it drains."""
     reported_at_ms: _builtins.int
     """Output only. When it last reported, milliseconds since 1970 UTC."""
+    ordered_weight: _builtins.int
+    """Output only. Weight set by `SetEdgeWeight`, 1 to 1,000; 0: none."""
+    drain_ordered: _builtins.bool
+    """Output only. `DrainEdge` was ordered for this life of the edge and not undone."""
     @_builtins.property
     def identity(self) -> Global___EdgeIdentity:
         """Output only. Who it is."""
@@ -449,10 +495,12 @@ class EdgeRecord(_message.Message):
         load: Global___EdgeLoad | None = ...,
         effective_weight: _builtins.int = ...,
         reported_at_ms: _builtins.int = ...,
+        ordered_weight: _builtins.int = ...,
+        drain_ordered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_weight", b"effective_weight", "identity", b"identity", "load", b"load", "reported_at_ms", b"reported_at_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain_ordered", b"drain_ordered", "effective_weight", b"effective_weight", "identity", b"identity", "load", b"load", "ordered_weight", b"ordered_weight", "reported_at_ms", b"reported_at_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,6 +546,136 @@ class ListEdgesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListEdgesResponse: _TypeAlias = ListEdgesResponse  # noqa: Y015
+
+@_typing.final
+class SetEdgeWeightRequest(_message.Message):
+    """Sets the share of new clients of one edge by hand."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_ID_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    edge_id: _builtins.str
+    """Required. An edge that is alive."""
+    weight: _builtins.int
+    """Required. 1 to 1,000, where 100 is the weight of an idle edge among equals; 0: derived from load again."""
+    def __init__(
+        self,
+        *,
+        edge_id: _builtins.str = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge_id", b"edge_id", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetEdgeWeightRequest: _TypeAlias = SetEdgeWeightRequest  # noqa: Y015
+
+@_typing.final
+class SetEdgeWeightResponse(_message.Message):
+    """The weight stands in the registry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetEdgeWeightResponse: _TypeAlias = SetEdgeWeightResponse  # noqa: Y015
+
+@_typing.final
+class DrainEdgeRequest(_message.Message):
+    """Orders an edge to empty itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_ID_FIELD_NUMBER: _builtins.int
+    WINDOW_MS_FIELD_NUMBER: _builtins.int
+    edge_id: _builtins.str
+    """Required. An edge that is alive."""
+    window_ms: _builtins.int
+    """Optional. Time over which clients are sent away, milliseconds, at most 600,000; 0: the edge's setting."""
+    def __init__(
+        self,
+        *,
+        edge_id: _builtins.str = ...,
+        window_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge_id", b"edge_id", "window_ms", b"window_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainEdgeRequest: _TypeAlias = DrainEdgeRequest  # noqa: Y015
+
+@_typing.final
+class DrainEdgeResponse(_message.Message):
+    """The order stands in the registry; the edge is told within a second or two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    connections: _builtins.int
+    """Output only. Connections that the edge last reported."""
+    def __init__(
+        self,
+        *,
+        connections: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainEdgeResponse: _TypeAlias = DrainEdgeResponse  # noqa: Y015
+
+@_typing.final
+class UndrainEdgeRequest(_message.Message):
+    """Orders an edge to take clients again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_ID_FIELD_NUMBER: _builtins.int
+    edge_id: _builtins.str
+    """Required. An edge that is alive."""
+    def __init__(
+        self,
+        *,
+        edge_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge_id", b"edge_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndrainEdgeRequest: _TypeAlias = UndrainEdgeRequest  # noqa: Y015
+
+@_typing.final
+class UndrainEdgeResponse(_message.Message):
+    """The order stands in the registry; the edge is told within a second or two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndrainEdgeResponse: _TypeAlias = UndrainEdgeResponse  # noqa: Y015
 
 @_typing.final
 class GetGroupRoutesRequest(_message.Message):

@@ -55,6 +55,21 @@ class RouterServiceStub:
                 request_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesRequest.SerializeToString,
                 response_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesResponse.FromString,
                 _registered_method=True)
+        self.SetEdgeWeight = channel.unary_unary(
+                '/throng.router.v1.RouterService/SetEdgeWeight',
+                request_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightResponse.FromString,
+                _registered_method=True)
+        self.DrainEdge = channel.unary_unary(
+                '/throng.router.v1.RouterService/DrainEdge',
+                request_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeResponse.FromString,
+                _registered_method=True)
+        self.UndrainEdge = channel.unary_unary(
+                '/throng.router.v1.RouterService/UndrainEdge',
+                request_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeRequest.SerializeToString,
+                response_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeResponse.FromString,
+                _registered_method=True)
         self.GetGroupRoutes = channel.unary_unary(
                 '/throng.router.v1.RouterService/GetGroupRoutes',
                 request_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.GetGroupRoutesRequest.SerializeToString,
@@ -94,6 +109,29 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetEdgeWeight(self, request, context):
+        """Sets an edge's weight by hand, in place of its own setting and of the one derived from load, until it is set to 0. It outlives the
+        edge's process, and is forgotten seven days after the edge was last there. INVALID_ARGUMENT when no such edge is alive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainEdge(self, request, context):
+        """Takes new clients away from an edge at once and has it send its own away over a window. The process stays up, empty, until it is
+        stopped or `UndrainEdge` is called; its next life serves. INVALID_ARGUMENT when no such edge is alive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainEdge(self, request, context):
+        """Undoes `DrainEdge`, also the drain that `EdgeService.Drain` began. Clients that were sent away are not called back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetGroupRoutes(self, request, context):
         """Tells which edges hold a group, and the online count.
         """
@@ -123,6 +161,21 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.ListEdges,
                     request_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesRequest.FromString,
                     response_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesResponse.SerializeToString,
+            ),
+            'SetEdgeWeight': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetEdgeWeight,
+                    request_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightRequest.FromString,
+                    response_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightResponse.SerializeToString,
+            ),
+            'DrainEdge': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainEdge,
+                    request_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeRequest.FromString,
+                    response_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeResponse.SerializeToString,
+            ),
+            'UndrainEdge': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndrainEdge,
+                    request_deserializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeRequest.FromString,
+                    response_serializer=throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeResponse.SerializeToString,
             ),
             'GetGroupRoutes': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupRoutes,
@@ -239,6 +292,87 @@ class RouterService:
             '/throng.router.v1.RouterService/ListEdges',
             throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesRequest.SerializeToString,
             throng_dot_api_dot_router_dot_v1_dot_router__pb2.ListEdgesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetEdgeWeight(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.router.v1.RouterService/SetEdgeWeight',
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightRequest.SerializeToString,
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.SetEdgeWeightResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainEdge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.router.v1.RouterService/DrainEdge',
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeRequest.SerializeToString,
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.DrainEdgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndrainEdge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/throng.router.v1.RouterService/UndrainEdge',
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeRequest.SerializeToString,
+            throng_dot_api_dot_router_dot_v1_dot_router__pb2.UndrainEdgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,16 @@ class RouterServiceStub:
     """Chooses an edge by smooth weighted round robin. UNAVAILABLE when there is none."""
     ListEdges: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListEdgesRequest, _router_pb2.ListEdgesResponse]
     """Lists the edges that are alive."""
+    SetEdgeWeight: _grpc.UnaryUnaryMultiCallable[_router_pb2.SetEdgeWeightRequest, _router_pb2.SetEdgeWeightResponse]
+    """Sets an edge's weight by hand, in place of its own setting and of the one derived from load, until it is set to 0. It outlives the
+    edge's process, and is forgotten seven days after the edge was last there. INVALID_ARGUMENT when no such edge is alive.
+    """
+    DrainEdge: _grpc.UnaryUnaryMultiCallable[_router_pb2.DrainEdgeRequest, _router_pb2.DrainEdgeResponse]
+    """Takes new clients away from an edge at once and has it send its own away over a window. The process stays up, empty, until it is
+    stopped or `UndrainEdge` is called; its next life serves. INVALID_ARGUMENT when no such edge is alive.
+    """
+    UndrainEdge: _grpc.UnaryUnaryMultiCallable[_router_pb2.UndrainEdgeRequest, _router_pb2.UndrainEdgeResponse]
+    """Undoes `DrainEdge`, also the drain that `EdgeService.Drain` began. Clients that were sent away are not called back."""
     GetGroupRoutes: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetGroupRoutesRequest, _router_pb2.GetGroupRoutesResponse]
     """Tells which edges hold a group, and the online count."""
 
@@ -57,6 +67,16 @@ class RouterServiceAsyncStub(RouterServiceStub):
     """Chooses an edge by smooth weighted round robin. UNAVAILABLE when there is none."""
     ListEdges: _aio.UnaryUnaryMultiCallable[_router_pb2.ListEdgesRequest, _router_pb2.ListEdgesResponse]  # type: ignore[assignment]
     """Lists the edges that are alive."""
+    SetEdgeWeight: _aio.UnaryUnaryMultiCallable[_router_pb2.SetEdgeWeightRequest, _router_pb2.SetEdgeWeightResponse]  # type: ignore[assignment]
+    """Sets an edge's weight by hand, in place of its own setting and of the one derived from load, until it is set to 0. It outlives the
+    edge's process, and is forgotten seven days after the edge was last there. INVALID_ARGUMENT when no such edge is alive.
+    """
+    DrainEdge: _aio.UnaryUnaryMultiCallable[_router_pb2.DrainEdgeRequest, _router_pb2.DrainEdgeResponse]  # type: ignore[assignment]
+    """Takes new clients away from an edge at once and has it send its own away over a window. The process stays up, empty, until it is
+    stopped or `UndrainEdge` is called; its next life serves. INVALID_ARGUMENT when no such edge is alive.
+    """
+    UndrainEdge: _aio.UnaryUnaryMultiCallable[_router_pb2.UndrainEdgeRequest, _router_pb2.UndrainEdgeResponse]  # type: ignore[assignment]
+    """Undoes `DrainEdge`, also the drain that `EdgeService.Drain` began. Clients that were sent away are not called back."""
     GetGroupRoutes: _aio.UnaryUnaryMultiCallable[_router_pb2.GetGroupRoutesRequest, _router_pb2.GetGroupRoutesResponse]  # type: ignore[assignment]
     """Tells which edges hold a group, and the online count."""
 
@@ -94,6 +114,34 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.ListEdgesResponse, _abc.Awaitable[_router_pb2.ListEdgesResponse]]:
         """Lists the edges that are alive."""
+
+    @_abc_1.abstractmethod
+    def SetEdgeWeight(
+        self,
+        request: _router_pb2.SetEdgeWeightRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.SetEdgeWeightResponse, _abc.Awaitable[_router_pb2.SetEdgeWeightResponse]]:
+        """Sets an edge's weight by hand, in place of its own setting and of the one derived from load, until it is set to 0. It outlives the
+        edge's process, and is forgotten seven days after the edge was last there. INVALID_ARGUMENT when no such edge is alive.
+        """
+
+    @_abc_1.abstractmethod
+    def DrainEdge(
+        self,
+        request: _router_pb2.DrainEdgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.DrainEdgeResponse, _abc.Awaitable[_router_pb2.DrainEdgeResponse]]:
+        """Takes new clients away from an edge at once and has it send its own away over a window. The process stays up, empty, until it is
+        stopped or `UndrainEdge` is called; its next life serves. INVALID_ARGUMENT when no such edge is alive.
+        """
+
+    @_abc_1.abstractmethod
+    def UndrainEdge(
+        self,
+        request: _router_pb2.UndrainEdgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_router_pb2.UndrainEdgeResponse, _abc.Awaitable[_router_pb2.UndrainEdgeResponse]]:
+        """Undoes `DrainEdge`, also the drain that `EdgeService.Drain` began. Clients that were sent away are not called back."""
 
     @_abc_1.abstractmethod
     def GetGroupRoutes(

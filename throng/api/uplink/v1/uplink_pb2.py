@@ -26,7 +26,7 @@ from throng.api.common.v1 import error_pb2 as throng_dot_api_dot_common_dot_v1_d
 from throng.api.common.v1 import message_pb2 as throng_dot_api_dot_common_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!throng/api/uplink/v1/uplink.proto\x12\x10throng.uplink.v1\x1a throng/api/common/v1/error.proto\x1a\"throng/api/common/v1/message.proto\"S\n\x06Origin\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0f\n\x07\x63onn_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x04\"\xf0\x01\n\x10SubmittedMessage\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\'\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x19.throng.common.v1.Message\x12(\n\x06origin\x18\x05 \x01(\x0b\x32\x18.throng.uplink.v1.Origin\x12\x16\n\x0ereceived_at_ms\x18\x06 \x01(\x03\x12$\n\x04lane\x18\x07 \x01(\x0e\x32\x16.throng.common.v1.Lane\x12\x11\n\tunlimited\x18\x08 \x01(\x08\"V\n\rAppendRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x04\x12\x33\n\x07records\x18\x02 \x03(\x0b\x32\".throng.uplink.v1.SubmittedMessage\"L\n\rAppendFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1d.throng.common.v1.ErrorDetail\"U\n\x0e\x41ppendResponse\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x04\x12\x31\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1f.throng.uplink.v1.AppendFailure2`\n\rUplinkService\x12O\n\x06\x41ppend\x12\x1f.throng.uplink.v1.AppendRequest\x1a .throng.uplink.v1.AppendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!throng/api/uplink/v1/uplink.proto\x12\x10throng.uplink.v1\x1a throng/api/common/v1/error.proto\x1a\"throng/api/common/v1/message.proto\"S\n\x06Origin\x12\x0f\n\x07\x65\x64ge_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0f\n\x07\x63onn_id\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\x04\"\xa4\x02\n\x10SubmittedMessage\x12\x10\n\x08group_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rclient_msg_id\x18\x03 \x01(\t\x12\'\n\x04\x62ody\x18\x04 \x01(\x0b\x32\x19.throng.common.v1.Message\x12(\n\x06origin\x18\x05 \x01(\x0b\x32\x18.throng.uplink.v1.Origin\x12\x16\n\x0ereceived_at_ms\x18\x06 \x01(\x03\x12$\n\x04lane\x18\x07 \x01(\x0e\x32\x16.throng.common.v1.Lane\x12\x11\n\tunlimited\x18\x08 \x01(\x08\x12\x32\n\x06others\x18\t \x03(\x0b\x32\".throng.uplink.v1.SubmittedMessage\"V\n\rAppendRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x04\x12\x33\n\x07records\x18\x02 \x03(\x0b\x32\".throng.uplink.v1.SubmittedMessage\"L\n\rAppendFailure\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x1d.throng.common.v1.ErrorDetail\"U\n\x0e\x41ppendResponse\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\x04\x12\x31\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1f.throng.uplink.v1.AppendFailure2`\n\rUplinkService\x12O\n\x06\x41ppend\x12\x1f.throng.uplink.v1.AppendRequest\x1a .throng.uplink.v1.AppendResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,13 +36,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORIGIN']._serialized_start=125
   _globals['_ORIGIN']._serialized_end=208
   _globals['_SUBMITTEDMESSAGE']._serialized_start=211
-  _globals['_SUBMITTEDMESSAGE']._serialized_end=451
-  _globals['_APPENDREQUEST']._serialized_start=453
-  _globals['_APPENDREQUEST']._serialized_end=539
-  _globals['_APPENDFAILURE']._serialized_start=541
-  _globals['_APPENDFAILURE']._serialized_end=617
-  _globals['_APPENDRESPONSE']._serialized_start=619
-  _globals['_APPENDRESPONSE']._serialized_end=704
-  _globals['_UPLINKSERVICE']._serialized_start=706
-  _globals['_UPLINKSERVICE']._serialized_end=802
+  _globals['_SUBMITTEDMESSAGE']._serialized_end=503
+  _globals['_APPENDREQUEST']._serialized_start=505
+  _globals['_APPENDREQUEST']._serialized_end=591
+  _globals['_APPENDFAILURE']._serialized_start=593
+  _globals['_APPENDFAILURE']._serialized_end=669
+  _globals['_APPENDRESPONSE']._serialized_start=671
+  _globals['_APPENDRESPONSE']._serialized_end=756
+  _globals['_UPLINKSERVICE']._serialized_start=758
+  _globals['_UPLINKSERVICE']._serialized_end=854
 # @@protoc_insertion_point(module_scope)

@@ -68,6 +68,7 @@ class SubmittedMessage(_message.Message):
     RECEIVED_AT_MS_FIELD_NUMBER: _builtins.int
     LANE_FIELD_NUMBER: _builtins.int
     UNLIMITED_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
     """Required. The group; also the key of the record."""
     user_id: _builtins.str
@@ -88,6 +89,12 @@ class SubmittedMessage(_message.Message):
     def origin(self) -> Global___Origin:
         """Required. Where the answer goes."""
 
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmittedMessage]:
+        """Optional, on Kafka alone. Up to 63 more submissions of groups of the same partition, in order after this one: they make one record
+        of the log with it and share its offset. They have no `others`. Group services are updated before edges.
+        """
+
     def __init__(
         self,
         *,
@@ -99,10 +106,11 @@ class SubmittedMessage(_message.Message):
         received_at_ms: _builtins.int = ...,
         lane: _message_pb2.Lane.ValueType = ...,
         unlimited: _builtins.bool = ...,
+        others: _abc.Iterable[Global___SubmittedMessage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "origin", b"origin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "client_msg_id", b"client_msg_id", "group_id", b"group_id", "lane", b"lane", "origin", b"origin", "received_at_ms", b"received_at_ms", "unlimited", b"unlimited", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "client_msg_id", b"client_msg_id", "group_id", b"group_id", "lane", b"lane", "origin", b"origin", "others", b"others", "received_at_ms", b"received_at_ms", "unlimited", b"unlimited", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
