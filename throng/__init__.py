@@ -10,6 +10,7 @@
 - `runtime/`   settings, gRPC servers and channels, logs, metrics, threads, start and stop
 - `testing/`   fake clock, conformance suites and in-process cluster for tests
 - `bench/`     the load client and delivery oracle behind `throng bench`
+- `sizing/`    what a crowd needs, behind `throng plan`
 - `cli/`       the `throng` command
 """
 

@@ -3,16 +3,20 @@
 - `system_clock.py`    `Clock` over the operating system
 - `memory_uplink.py`   the uplink inside one process (all-in-one)
 - `submission_codec.py` a submission as bytes (throng.uplink.v1.SubmittedMessage) and back
+- `protobuf_wire.py` pieces of serialized protobuf that are written by hand
 - `grpc_uplink.py`   `UplinkProducer` for edge processes without shared memory (hop 2)
 - `kafka_options.py` where Kafka is, how the topic is made, bounds
 - `kafka_access.py`  Kafka's clients opened and given up, their exceptions translated
 - `kafka_topic.py`   makes the topics, or says how they differ
 - `kafka_sender.py`  appends to a Kafka topic without waiting, bounded
+- `kafka_packs.py`   several records as one, by partition
+- `kafka_wakeups.py` one wake-up of kafka-python's I/O thread for several records
 - `kafka_uplink_producer.py` `UplinkProducer` over Kafka (hop 2)
 - `kafka_uplink_consumer.py` `UplinkConsumer` over Kafka (hop 3)
 - `kafka_dead_letters.py` sets poison records aside
 - `kafka_join.py` leads a consumer's joins of its group to their end
 - `jwt_tokens.py`    `TokenVerifier` and the issuer of tokens
+- `jwt_hs256.py`     reads HS256 tokens whose header is known at little cost
 - `mysql_access.py`     where MySQL is and how it is entered
 - `mysql_errors.py`     its error numbers in our words
 - `mysql_statements.py` statements on one connection, values as SQL

@@ -5,6 +5,7 @@ The algorithm comes from the key, never from the token: a verifier that holds a 
 
 from __future__ import annotations
 
+import hmac
 import pathlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from throng.adapters.jwt_hs256 import QuickReader
 from throng.adapters.system_clock import SystemClock
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import UserId, check_identifier, is_identifier
@@ -40,10 +42,11 @@ class TokenKeyError(ThrongError):
 class TokenKey:
     """A key together with the one algorithm it may be used for; its repr shows the algorithm alone."""
 
-    __slots__ = ("_key", "algorithm", "may_sign")
+    __slots__ = ("_key", "_quick", "algorithm", "may_sign")
 
     def __init__(self, key: Any, algorithm: str, *, may_sign: bool) -> None:
         self._key = key
+        self._quick = QuickReader(key) if algorithm == "HS256" else None
         self.algorithm = algorithm
         self.may_sign = may_sign
 
@@ -54,9 +57,21 @@ class TokenKey:
         """Makes a token of claims."""
         return jwt.encode(claims, self._key, algorithm=self.algorithm)
 
+    def derive(self, purpose: bytes) -> bytes:
+        """A key of 32 bytes for another purpose, which tells nothing about this one; needs a secret."""
+        if self.algorithm != "HS256":
+            raise TokenKeyError("Only a secret can serve other purposes.")
+        return hmac.digest(self._key, purpose, "sha256")
+
     def read(self, token: str, audience: str) -> dict[str, Any]:
         """Returns the claims of a token of ours; raises what PyJWT raises."""
+        if self._quick is not None:
+            known = self._quick.read(token, audience)
+            if known is not None:
+                return known
         claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=[self.algorithm], audience=audience, options=_VERIFY)
+        if self._quick is not None:
+            self._quick.learn(token)
         return claims
 
 

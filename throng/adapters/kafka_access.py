@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 
@@ -49,12 +50,33 @@ class Opening:
         return client
 
     def _make_network(self, **settings: Any) -> Any:
-        self._network = KafkaNetClient(**settings)
+        self._network = KafkaNetClient(**settings | {"proxy_url": f"{_ClosedWhenRefused.SCHEMES[0]}://"})
         return self._network
 
     def give_up(self) -> None:
         """Lets no later `open` begin; one that waits ends within `BOOTSTRAP_SECONDS`. Any thread."""
         self._closed = True
+
+
+class _ClosedWhenRefused(KafkaNetSocket):  # type: ignore[misc]
+    """Makes connections directly; kafka-python forgets the socket of one that is refused or given up, without closing it."""
+
+    SCHEMES = ("direct",)
+    """kafka-python finds this class by what it takes for the address of a proxy."""
+
+    _made: Any = None
+
+    def socket(self, *kind: Any) -> Any:
+        self._made = super().socket(*kind)
+        return self._made
+
+    async def connect(self, *target: Any, **options: Any) -> Any:
+        try:
+            return await super().connect(*target, **options)
+        except BaseException:
+            if self._made is not None:
+                self._made.close()
+            raise
 
 
 def _keep_quiet() -> None:

@@ -133,7 +133,7 @@ class SenderLimits:
         max_record_bytes: largest key and value together.
         patience_seconds: after so long without an acknowledgement a record fails.
         away_after_seconds: after so long without any, new records are refused at once; a single one goes on as a probe.
-        linger_ms: how long records are gathered: half of it here, half by kafka-python for its batches.
+        linger_ms: how long records are gathered before they are handed over; kafka-python itself lingers for nothing.
     """
 
     max_records: int = 20_000

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from throng.adapters.kafka_access import Opening, abandon_producer, translated
 from throng.adapters.kafka_options import KafkaAccess, SenderLimits
+from throng.adapters.kafka_packs import Packing, Partitioner, packs_of
+from throng.adapters.kafka_wakeups import one_wakeup
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
 
 REFUSALS = ("full", "away", "closed", "too_large", "overdue", "failed")
@@ -45,12 +45,11 @@ _log = structlog.get_logger("throng.kafka")
 
 
 class _Record:
-    """A record that is not settled yet. Its methods are kafka-python's callbacks, so that none is made per record."""
+    """A record that is not settled yet."""
 
-    __slots__ = ("appended_at", "done", "headers", "key", "number", "sender", "settled", "size", "value")
+    __slots__ = ("appended_at", "done", "headers", "key", "number", "settled", "size", "value")
 
-    def __init__(self, sender: KafkaSender, key: bytes, value: bytes, done: Done, headers: list[tuple[str, bytes]] | None) -> None:
-        self.sender = sender
+    def __init__(self, key: bytes, value: bytes, done: Done, headers: list[tuple[str, bytes]] | None) -> None:
         self.headers = headers
         self.key = key
         self.value = value
@@ -60,26 +59,21 @@ class _Record:
         self.appended_at = 0.0
         self.settled = False
 
+
+class _Pack:
+    """What went to kafka-python as one record."""
+
+    __slots__ = ("records", "sender")
+
+    def __init__(self, sender: KafkaSender, records: Sequence[_Record]) -> None:
+        self.sender = sender
+        self.records = records
+
     def acknowledged(self, _metadata: Any) -> None:
-        self.sender._settle(self, None)
+        self.sender._settle(self.records, None)
 
     def failed(self, error: BaseException) -> None:
-        self.sender._settle(self, translated(error))
-
-
-class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
-    """Kafka's own choice for a key, with the hashes of the newest keys remembered: murmur2 in Python costs a third of `send`."""
-
-    def __init__(self) -> None:
-        self._hash = functools.lru_cache(maxsize=50_000)(murmur2)
-
-    def partition(self, topic: str, key: Any, serialized_key: bytes | None, *values_and_cluster: Any) -> int:
-        """As the default; our records have keys."""
-        partitions = values_and_cluster[-1].partitions_for_topic(topic)
-        if serialized_key is None or not partitions:
-            return int(super().partition(topic, key, serialized_key, *values_and_cluster))
-        place = (self._hash(serialized_key) & 0x7FFFFFFF) % len(partitions)
-        return place if place in partitions else int(sorted(partitions)[place])
+        self.sender._settle(self.records, translated(error))
 
 
 class KafkaSender:
@@ -93,8 +87,20 @@ class KafkaSender:
         *,
         prepare: Callable[[Opening], None],
         name: str,
+        packing: Packing | None = None,
     ) -> None:
-        """Opens nothing yet. `prepare` runs in the sender's thread before each new `KafkaProducer`; it may raise ThrongError."""
+        """Opens nothing yet.
+
+        Args:
+            access: how Kafka is reached.
+            topic: where records go.
+            limits: bounds and patience.
+            prepare: runs in the sender's thread before each new `KafkaProducer`; it may raise ThrongError.
+            name: of the threads and the client.
+            packing: has records of one partition that wait together go as one, under the first key; None: each goes alone.
+        """
+        self._packing = packing
+        self._partitioner = Partitioner()
         self._access = access
         self._topic = topic
         self._limits = limits
@@ -148,7 +154,7 @@ class KafkaSender:
 
     def append(self, key: bytes, value: bytes, done: Done, headers: list[tuple[str, bytes]] | None = None) -> None:
         """Takes one record or refuses it. `done` is called exactly once, on any thread, possibly before this returns."""
-        record = _Record(self, key, value, done, headers)
+        record = _Record(key, value, done, headers)
         wake = False
         with self._changed:
             refusal = self._refusal(record)
@@ -189,7 +195,7 @@ class KafkaSender:
             rest = list(self._waiting)
             self._waiting.clear()
         for record in rest:
-            self._settle(record, _refused("closed"), "closed")
+            self._settle([record], _refused("closed"), "closed")
         for thread in [*self._threads, *self._abandoned]:
             if thread.is_alive() and thread is not threading.current_thread():
                 thread.join(_JOIN_SECONDS)
@@ -224,8 +230,8 @@ class KafkaSender:
                 self._stopped.wait(_PAUSE_SECONDS)
 
     def _gather(self) -> None:
-        """Half of the linger time passes here: one wake-up of this thread and of kafka-python's for many records, not for each."""
-        self._stopped.wait(self._limits.linger_ms / 2000)
+        """The linger time passes here: one wake-up of both threads for many records, and fuller packs."""
+        self._stopped.wait(self._limits.linger_ms / 1000)
 
     def _build(self) -> bool:
         """Makes a `KafkaProducer` that knows the topic; False when that is not possible now."""
@@ -257,7 +263,7 @@ class KafkaSender:
             # Not idempotent, because that one hangs for good after a long outage; one request in flight keeps order (ADR 0008).
             "enable_idempotence": False,
             "max_in_flight_requests_per_connection": 1,
-            "linger_ms": limits.linger_ms // 2,
+            "linger_ms": 0,
             "batch_size": 262_144,
             "compression_type": "lz4",
             "max_request_size": max(1_048_576, limits.max_record_bytes + _RECORD_OVERHEAD_BYTES),
@@ -267,7 +273,7 @@ class KafkaSender:
             "metadata_max_age_ms": 60_000,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,
-            "partitioner": _Partitioner(),
+            "partitioner": self._partitioner,
         }
 
     def _hand_over(self, producer: Any) -> None:
@@ -277,20 +283,42 @@ class KafkaSender:
             records = [self._waiting.popleft() for _ in range(count)]
             for record in records:
                 self._sent[record.number] = record
-        send, topic = producer.send, self._topic
-        for index, record in enumerate(records):
-            if record.settled:
-                continue
-            try:
-                future = send(topic, record.value, record.key, record.headers)
-            except kafka_errors.MessageSizeTooLargeError as error:
-                self._settle(record, translated(error), "too_large")
-                continue
-            except BaseException:
-                self._take_back(records[index:])
-                raise
-            future.add_callback(record.acknowledged)
-            future.add_errback(record.failed)
+        unsent = {record.number: record for record in records if not record.settled}
+        try:
+            with one_wakeup(producer):
+                for partition, pack in self._packs(producer, list(unsent.values())):
+                    self._hand_over_pack(producer, pack, partition)
+                    for record in pack:
+                        del unsent[record.number]
+        except BaseException:
+            self._take_back(list(unsent.values()))
+            raise
+
+    def _hand_over_pack(self, producer: Any, pack: list[_Record], partition: int | None) -> None:
+        try:
+            future = self._send(producer, pack, partition)
+        except kafka_errors.MessageSizeTooLargeError as error:
+            self._settle(pack, translated(error), "too_large")
+            return
+        sent = _Pack(self, pack)
+        future.add_callback(sent.acknowledged)
+        future.add_errback(sent.failed)
+
+    def _packs(self, producer: Any, records: list[_Record]) -> Iterable[tuple[int | None, list[_Record]]]:
+        packing = self._packing
+        partitions = producer.partitions_for(self._topic) if packing is not None and len(records) > 1 else None
+        if packing is None or not partitions:
+            return ((None, [record]) for record in records)
+        keys, sizes = [record.key for record in records], [record.size for record in records]
+        packs = packs_of(keys, sizes, partitions, self._partitioner, max_bytes=packing.max_bytes)
+        return ((partition, [records[index] for index in indexes]) for partition, indexes in packs)
+
+    def _send(self, producer: Any, pack: list[_Record], partition: int | None) -> Any:
+        first = pack[0]
+        if self._packing is None or len(pack) == 1:
+            return producer.send(self._topic, first.value, first.key, first.headers)
+        value = self._packing.join([record.value for record in pack])
+        return producer.send(self._topic, value, first.key, partition=partition)
 
     def _take_back(self, records: list[_Record]) -> None:
         with self._changed:
@@ -299,24 +327,25 @@ class KafkaSender:
                 self._sent.pop(record.number, None)
             self._waiting.extendleft(reversed(left))
 
-    def _settle(self, record: _Record, error: ThrongError | None, refusal: str = "failed") -> None:
+    def _settle(self, records: Sequence[_Record], error: ThrongError | None, refusal: str = "failed") -> None:
         with self._changed:
-            if record.settled:
-                return
-            record.settled = True
-            self._sent.pop(record.number, None)
-            self._records -= 1
-            self._bytes -= record.size
+            ended = [record for record in records if not record.settled]
+            for record in ended:
+                record.settled = True
+                self._sent.pop(record.number, None)
+                self._bytes -= record.size
+            self._records -= len(ended)
             if error is None:
                 self._last_success_at = time.monotonic()
                 self._away = False
             else:
                 if error.code is ErrorCode.TOO_LARGE:
                     refusal = "too_large"
-                self.refused[refusal] += 1
+                self.refused[refusal] += len(ended)
             if not self._records:
                 self._changed.notify_all()
-        _call(record.done, error)
+        for record in ended:
+            _call(record.done, error)
 
     # Watching ---------------------------------------------------------------------------------------------------------
 
@@ -340,7 +369,7 @@ class KafkaSender:
                 self._away = True
             hung = oldest_sent is not None and now - oldest_sent.appended_at > patience + _HUNG_AFTER_SECONDS
         for record in overdue:
-            self._settle(record, _refused("overdue"), "overdue")
+            self._settle([record], _refused("overdue"), "overdue")
         if hung:
             _log.error("kafka_producer_hangs", sender=self._name, records=len(self._sent))
             self._give_up("overdue")
@@ -357,7 +386,7 @@ class KafkaSender:
             self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
             self._abandoned.append(abandon_producer(producer))
         for record in lost:
-            self._settle(record, _refused(refusal), refusal)
+            self._settle([record], _refused(refusal), refusal)
         self._wake.set()
 
 

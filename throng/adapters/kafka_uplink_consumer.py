@@ -23,7 +23,7 @@ from throng.adapters.kafka_dead_letters import DeadLetters
 from throng.adapters.kafka_join import HandOvers, Joins
 from throng.adapters.kafka_options import ConsumerSettings, KafkaAccess, TopicSettings
 from throng.adapters.kafka_topic import ensure_topics
-from throng.adapters.submission_codec import decode
+from throng.adapters.submission_codec import Unreadable, decode_all
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.message import Submission
 from throng.ports.uplink import UplinkRecord
@@ -66,13 +66,18 @@ class KafkaUplinkConsumer:
         self._lags: dict[int, int] = {}
         self._paused = False
         self._lag_due = 0.0
+        self._per_record = 1.0
         self.rebalances = 0
         self.assigned_partitions = 0
 
     # What the port promises -------------------------------------------------------------------------------------------
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
-        """Waits for records; with `max_records` 0 it only stays in the group. See the port."""
+        """Waits for records; with `max_records` 0 it only stays in the group. See the port.
+
+        Asks for as many records of the log as hold about `max_records` submissions by what came before; a sudden change from single
+        ones to packs may bring up to MAX_PACK times as many, once, within the bound of a fetch.
+        """
         deadline = time.monotonic() + timeout_seconds
         self._hand_overs.open()
         try:
@@ -93,7 +98,7 @@ class KafkaUplinkConsumer:
         try:
             consumer = self._consumer or self._open()
             self._pause(consumer, paused=max_records == 0)
-            fetched = consumer.poll(int(timeout_seconds * 1000), max_records or 1)
+            fetched = consumer.poll(int(timeout_seconds * 1000), max(int(max_records / self._per_record), 1))
             if time.monotonic() >= self._lag_due:
                 self._look_at_lag(consumer)
         except Exception as error:
@@ -106,7 +111,9 @@ class KafkaUplinkConsumer:
             for partition, fresh in fetched.items():
                 consumer.seek(partition, fresh[0].offset)
             return []
-        records = [self._record(one) for batch in fetched.values() for one in batch]
+        records = [record for batch in fetched.values() for one in batch for record in self._records(one)]
+        if records:
+            self._per_record = max(self._per_record * 0.75, len(records) / sum(map(len, fetched.values())))
         for partition, batch in fetched.items():
             self._note_read(consumer, partition, batch)
         return records
@@ -247,19 +254,29 @@ class KafkaUplinkConsumer:
         except KafkaError as error:
             _log.info("uplink_lag_unknown", error=type(error).__name__)
 
-    def _record(self, one: Any) -> UplinkRecord:
-        submission: Submission | None = None
+    def _records(self, one: Any) -> list[UplinkRecord]:
+        """The submissions of one record of the log; what is none is set aside."""
         try:
-            submission = decode(one.value or b"")
-            if one.key != submission.group_id.encode():
-                submission, reason = None, "the key is not the group"
+            parts = decode_all(one.value or b"")
+            first = parts[0]
+            if isinstance(first, Submission) and one.key != first.group_id.encode():
+                reason = "the key is not the group"
+            elif len(parts) == 1 and isinstance(first, Unreadable):
+                reason = first.reason
+            else:
+                return [self._part(one, number, part) for number, part in enumerate(parts)]
         except ThrongError as error:
             reason = error.text
         except Exception as error:
             reason = type(error).__name__
-        if submission is None:
-            self._dead_letters.put(one.partition, one.offset, one.key, one.value, reason)
-        return UplinkRecord(one.partition, one.offset, submission)
+        self._dead_letters.put(one.partition, one.offset, one.key, one.value, reason)
+        return [UplinkRecord(one.partition, one.offset, None)]
+
+    def _part(self, one: Any, number: int, part: Submission | Unreadable) -> UplinkRecord:
+        if isinstance(part, Unreadable):
+            self._dead_letters.put(one.partition, one.offset, one.key, part.value, part.reason)
+            return UplinkRecord(one.partition, one.offset, None, number)
+        return UplinkRecord(one.partition, one.offset, part, number)
 
     def _forget(self, partitions: Iterable[int]) -> None:
         for partition in partitions:

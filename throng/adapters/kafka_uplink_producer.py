@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from throng.adapters.kafka_options import KafkaAccess, SenderLimits, TopicSettings
+from throng.adapters.kafka_packs import Packing
 from throng.adapters.kafka_sender import KafkaSender
 from throng.adapters.kafka_topic import ensure_topics
-from throng.adapters.submission_codec import encode
+from throng.adapters.submission_codec import encode, join
 from throng.domain.message import Submission
 from throng.ports.uplink import AppendDone
 
 
 class KafkaUplinkProducer:
-    """Overflow policy: above the bounds, and while Kafka is away for longer than a moment, refuse with UNAVAILABLE.
+    """Submissions of one partition that wait together go as one record (ADR 0012).
+
+    Overflow policy: above the bounds, and while Kafka is away for longer than a moment, refuse with UNAVAILABLE.
 
     `done` runs on a thread of this producer, or at once when the record is refused.
     """
@@ -26,6 +29,7 @@ class KafkaUplinkProducer:
             limits or SenderLimits(),
             prepare=lambda opening: ensure_topics(access, topic, opening),
             name=name,
+            packing=Packing.for_topic(join, topic.max_message_bytes),
         )
 
     def start(self) -> None:

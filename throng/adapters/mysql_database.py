@@ -60,8 +60,8 @@ class MySQLDatabase:
         """Runs `work` in a transaction: committed at its end, rolled back on an exception. May run it more than once: what it
         changes outside of the database must not matter.
 
-        A deadlock, a lock timeout, a key that another transaction wrote first and a connection that was lost before COMMIT are
-        repeated, with pauses, until `timeout_seconds` are over.
+        A deadlock, a lock timeout, a key that another transaction wrote first and a connection that was lost before COMMIT was sent
+        are repeated, with pauses, until `timeout_seconds` are over. Statements by `Statements.later` may travel with COMMIT.
 
         Raises:
             ThrongError: UNAVAILABLE (nothing was written; or the connection was lost during COMMIT, and the outcome is unknown),
@@ -94,20 +94,21 @@ class MySQLDatabase:
 
 
 def _transaction(statements: Statements, work: Callable[[Statements], T]) -> T:
-    statements.run("START TRANSACTION")
+    statements.later("START TRANSACTION")
     try:
         result = work(statements)
     except MySQLFailure as failure:
         if failure.failure is not Failure.LOST:
-            statements.run("ROLLBACK")
+            statements.roll_back()
         raise
     except BaseException:
-        statements.run("ROLLBACK")
+        statements.roll_back()
         raise
     try:
         statements.run("COMMIT")
     except MySQLFailure as failure:
         if failure.failure is Failure.LOST:
             raise MySQLFailure(Failure.UNKNOWN_COMMIT, failure.number, failure.detail) from failure
+        statements.roll_back()  # what was sent in front of COMMIT failed, and so nothing was committed
         raise
     return result

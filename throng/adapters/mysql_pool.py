@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import pymysql
+from pymysql.constants import CLIENT
 
 from throng.adapters.mysql_access import Host, MySQLAccess
 from throng.adapters.mysql_errors import Failure, MySQLFailure, failure_of
@@ -261,6 +262,7 @@ class MySQLPool:
                 connect_timeout=min(seconds, _LONGEST_CONNECT_SECONDS),
                 read_timeout=seconds,
                 write_timeout=seconds,
+                client_flag=CLIENT.MULTI_STATEMENTS,
                 ssl=self._tls,
                 ssl_disabled=self._tls is None,
             )

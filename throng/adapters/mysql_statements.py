@@ -54,6 +54,15 @@ def chunks(keys: Sequence[T]) -> Iterator[Sequence[T]]:
         yield keys[start : start + KEYS_PER_STATEMENT]
 
 
+def _filled(sql: str, values: Sequence[Value]) -> str:
+    return sql % tuple(map(literal, values)) if values else sql
+
+
+def _most_bytes(sql: str) -> int:
+    """A character is four bytes at most; bodies, the bulk, are hexadecimal digits."""
+    return len(sql) if sql.isascii() else 4 * len(sql)
+
+
 class Statements:
     """What the stores may do with a lent connection. One thread.
 
@@ -68,6 +77,8 @@ class Statements:
         self._where = where
         self._max_bytes = min(_LONGEST_STATEMENT_BYTES, max_packet_bytes - 1024)
         self._observe = observe
+        self._later: list[str] = []
+        self._later_bytes = 0
 
     def rows(self, sql: str, *values: Value) -> Sequence[tuple[Any, ...]]:
         """Runs a query with `%s` for each of `values`; returns all rows."""
@@ -82,28 +93,80 @@ class Statements:
         """Runs a statement; returns the number of rows that it changed."""
         return self._run(sql, values)[0]
 
+    def together(self, queries: Sequence[str]) -> list[Sequence[tuple[Any, ...]]]:
+        """Runs queries one after the other in one round trip, if they fit into one packet; returns the rows of each."""
+        return [rows for _, rows in self._send(queries)]
+
+    def later(self, sql: str, *values: Value) -> None:
+        """Sends a statement, of which nobody needs the result, in front of the next one and in the same round trip.
+
+        At most one packet waits so: when there is more, what waited is sent at once.
+        """
+        sql = _filled(sql, values)
+        size = _most_bytes(sql)
+        if self._later and self._later_bytes + size > self._max_bytes:
+            self._send(())
+        self._later.append(sql)
+        self._later_bytes += size + 1
+
     def insert(self, head: str, rows: Iterable[str], tail: str = "") -> int:
         """`head` rows `tail` as one statement, or several where one would be longer than the server takes."""
-        changed, part, size = 0, list[str](), 0
+        return sum(self._run(statement, ())[0] for statement in self._inserts(head, rows, tail))
+
+    def insert_later(self, head: str, rows: Iterable[str], tail: str = "") -> None:
+        """As `insert`, by `later`."""
+        for statement in self._inserts(head, rows, tail):
+            self.later(statement)
+
+    def roll_back(self) -> None:
+        """Forgets what waits to be sent, and rolls back."""
+        self._later, self._later_bytes = [], 0
+        self._run("ROLLBACK", ())
+
+    def _inserts(self, head: str, rows: Iterable[str], tail: str) -> Iterator[str]:
+        part, size = list[str](), 0
         for row in rows:
-            # A character is four bytes at most; bodies, the bulk, are hexadecimal digits.
-            length = len(row) if row.isascii() else 4 * len(row)
+            length = _most_bytes(row)
             if part and size + length > self._max_bytes:
-                changed += self._run(f"{head}{','.join(part)}{tail}", ())[0]
+                yield f"{head}{','.join(part)}{tail}"
                 part, size = [], 0
             part.append(row)
             size += length + 1
-        return changed + (self._run(f"{head}{','.join(part)}{tail}", ())[0] if part else 0)
+        if part:
+            yield f"{head}{','.join(part)}{tail}"
 
     def _run(self, sql: str, values: Sequence[Value]) -> tuple[int, Sequence[tuple[Any, ...]]]:
-        if values:
-            sql %= tuple(map(literal, values))
+        return self._send((_filled(sql, values),))[0]
+
+    def _send(self, asked: Sequence[str]) -> list[tuple[int, Sequence[tuple[Any, ...]]]]:
+        """Sends what waits and then `asked`, in as few packets as hold it; returns the results of `asked`."""
+        statements = [*self._later, *asked]
+        self._later, self._later_bytes = [], 0
+        results: list[tuple[int, Sequence[tuple[Any, ...]]]] = []
+        packet, size = list[str](), 0
+        for sql in statements:
+            length = _most_bytes(sql)
+            if packet and size + length > self._max_bytes:
+                results += self._exchange(packet)
+                packet, size = [], 0
+            packet.append(sql)
+            size += length + 1
+        if packet:
+            results += self._exchange(packet)
+        return results[len(statements) - len(asked) :]
+
+    def _exchange(self, packet: Sequence[str]) -> list[tuple[int, Sequence[tuple[Any, ...]]]]:
+        """One round trip; the server ends at the first statement that fails."""
         if self._observe is not None:
-            self._observe(sql)
+            for sql in packet:
+                self._observe(sql)
         try:
             with self._connection.cursor() as cursor:
-                changed = cursor.execute(sql.encode())
-                return changed, cursor.fetchall()
+                changed = cursor.execute(";".join(packet).encode())
+                results = [(changed, cursor.fetchall())]
+                while cursor.nextset():
+                    results.append((cursor.rowcount, cursor.fetchall()))
+                return results
         except Exception as error:
             failure = failure_of(error, self._where)
             # The driver's words may quote the statement, and with it a message; they go no further.

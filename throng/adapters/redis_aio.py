@@ -12,7 +12,7 @@ import redis.exceptions
 
 from throng.adapters.redis_access import RedisAccess, embedded_server, no_notifications, no_retry_async
 from throng.adapters.redis_calls import Address, Batch, Call, Exchange, SlotMap
-from throng.adapters.redis_errors import FAILURES, OnError, kind_of, translate
+from throng.adapters.redis_errors import FAILURES, OnError, translate, translate_all
 from throng.adapters.redis_nodes import NodeDirectory
 
 
@@ -50,7 +50,7 @@ class RedisLoop:
             for address in exchange.waiting:
                 self._nodes.hold(address)
             exchange.fail(error)
-        return self._translated(exchange.results)
+        return translate_all(exchange.results, self._on_error)
 
     async def _run(self, exchange: Exchange) -> None:
         slots = await self._read_map(exchange)
@@ -91,14 +91,6 @@ class RedisLoop:
             exchange.broke(batch, error, sent=opened)
             if isinstance(error, (redis.exceptions.TimeoutError, TimeoutError)) and not self._nodes.is_held(batch.address):
                 self._nodes.hold(batch.address)
-
-    def _translated(self, results: list[Any]) -> list[Any]:
-        for index, result in enumerate(results):
-            if isinstance(result, Exception):
-                if self._on_error is not None:
-                    self._on_error(kind_of(result))
-                results[index] = translate(result)
-        return results
 
     async def _read_map(self, exchange: Exchange) -> SlotMap | None:
         """The slot map, read again where it did not fit."""

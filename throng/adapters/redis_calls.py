@@ -25,12 +25,12 @@ _REDIRECTS = (redis.exceptions.MovedError, redis.exceptions.AskError, redis.exce
 
 
 class Script:
-    """A Lua file and the digest by which it is called."""
+    """A Lua file, perhaps behind one that several share, and the digest by which it is called."""
 
-    def __init__(self, package: str, name: str) -> None:
-        """Reads the file `name` that lies in `package`."""
-        self.name = name
-        self.text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    def __init__(self, package: str, name: str, *, after: str = "") -> None:
+        """Reads the file `name` that lies in `package`; `after`: a file of functions whose text stands before it."""
+        self.files = (after, name) if after else (name,)
+        self.text = "".join(resources.files(package).joinpath(file).read_text(encoding="utf-8") for file in self.files)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def on(self, keys: Sequence[str], args: Sequence[object], *, stage: int = 0) -> Call:

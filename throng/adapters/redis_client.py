@@ -14,7 +14,7 @@ import redis.exceptions
 
 from throng.adapters.redis_access import RedisAccess, embedded_server, no_notifications, no_retry
 from throng.adapters.redis_calls import Address, Batch, Call, Exchange, SlotMap
-from throng.adapters.redis_errors import OnError, kind_of, translate
+from throng.adapters.redis_errors import OnError, translate_all
 from throng.adapters.redis_nodes import NodeDirectory
 
 _FAILURES = (redis.exceptions.RedisError, OSError)
@@ -56,15 +56,7 @@ class RedisThreads:
             exchange.skip_later_stages()
             if exchange.pause_seconds:
                 time.sleep(min(exchange.pause_seconds, max(0.0, deadline - time.monotonic())))
-        return self._translated(exchange.results)
-
-    def _translated(self, results: list[Any]) -> list[Any]:
-        for index, result in enumerate(results):
-            if isinstance(result, Exception):
-                if self._on_error is not None:
-                    self._on_error(kind_of(result))
-                results[index] = translate(result)
-        return results
+        return translate_all(exchange.results, self._on_error)
 
     def _round(self, exchange: Exchange, batches: Sequence[Batch], slots: SlotMap | None) -> None:
         """Writes to all nodes, then reads from all: a slow one does not keep what the others have answered."""

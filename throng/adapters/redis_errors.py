@@ -65,6 +65,16 @@ def translate(error: Exception) -> ThrongError:
     return translated
 
 
+def translate_all(results: list[Any], on_error: OnError | None) -> list[Any]:
+    """Puts a ThrongError in the place of each exception among results, and tells `on_error` of it."""
+    for index, result in enumerate(results):
+        if isinstance(result, Exception):
+            if on_error is not None:
+                on_error(kind_of(result))
+            results[index] = translate(result)
+    return results
+
+
 def checked(results: Sequence[Any]) -> list[Any]:
     """The results, none of which is an error.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import socket
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -22,6 +23,7 @@ ANSWER_TIMEOUT_NS = 10_000_000_000
 _STABLE_AFTER_NS = 5_000_000_000
 _MAX_HEAD_BYTES = 16_384
 _MAX_BUFFERED_BYTES = 1_048_576
+RESUMED_RECEIVE_BUFFER_BYTES = 1 << 20
 CLOSED_ABNORMALLY = 1006
 OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 """What this machine lacks, so that a failure to connect says nothing about the server."""
@@ -83,11 +85,11 @@ class Wire(asyncio.Protocol):
         """The server takes nothing more for now."""
         return self.transport is None or self.transport.get_write_buffer_size() > _MAX_BUFFERED_BYTES
 
-    def let_go(self) -> None:
-        """Ends the connection without waiting; nothing more is reported."""
+    def let_go(self, *, flush: bool = False) -> None:
+        """Ends the connection, after what was written last when it is to `flush`; nothing more is reported."""
         self._client = None
         if self.transport is not None:
-            self.transport.abort()
+            self.transport.close() if flush else self.transport.abort()
 
     def _take(self, data: bytes) -> None:
         self._rest = self._rest + data if self._rest else data
@@ -107,6 +109,7 @@ class Wire(asyncio.Protocol):
 
     def _on_frame(self, client: Client, frame: websocket.Frame) -> None:
         if frame.opcode == websocket.PING:
+            client.fleet.pings += 1
             self.write(client_frame(frame.payload, websocket.PONG))
         elif frame.opcode == websocket.CLOSE:
             self.write(client_frame(frame.payload[:2], websocket.CLOSE))
@@ -118,6 +121,21 @@ class Wire(asyncio.Protocol):
                 client.on_event(client.fleet.decoder.event(payload))
         elif frame.opcode == websocket.TEXT:
             raise BrokenStreamError("a text message on a binary subprotocol")
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
+    """A connected socket with a small buffer, which must be set before it connects."""
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Client:
@@ -138,10 +156,13 @@ class Client:
         "heard_ns",
         "ready",
         "silence_ns",
+        "stalled",
         "user_id",
         "wire",
     )
     is_receiver: ClassVar[bool] = False
+    receive_buffer_bytes = 0
+    """Of its socket; 0: the system's."""
 
     def __init__(self, fleet: Fleet, user_id: str, edge: int) -> None:
         self.fleet = fleet
@@ -153,6 +174,7 @@ class Client:
         self.asked_ns = 0
         self.ready = False
         self.closed = False
+        self.stalled = False
         self.connections = 0
         self._edge = edge
         self._attempt = 0
@@ -192,13 +214,19 @@ class Client:
         self.heard_ns = time.monotonic_ns()
         self.heard = False
         self.ready = False
+        self.stalled = False
         self.fleet.spawn(self._dial(wire, target.host, target.port, tls=target.tls))
 
     async def _dial(self, wire: Wire, host: str, port: int, *, tls: bool) -> None:
         try:
             async with asyncio.timeout(OPENING_TIMEOUT_NS / 1e9):
                 loop = asyncio.get_running_loop()
-                await loop.create_connection(lambda: wire, host, port, ssl=True if tls else None)
+                if self.receive_buffer_bytes:
+                    sock = await _connected(loop, host, port, self.receive_buffer_bytes)
+                    name = host if tls else None
+                    await loop.create_connection(lambda: wire, sock=sock, ssl=True if tls else None, server_hostname=name)
+                else:
+                    await loop.create_connection(lambda: wire, host, port, ssl=True if tls else None)
         except (OSError, TimeoutError) as error:
             if isinstance(error, OSError) and error.errno in OWN_LIMITS:
                 self.fleet.own_limit(error)
@@ -210,6 +238,39 @@ class Client:
         was_ready = self._let_go()
         if was_ready:
             self.fleet.count_close(code)
+        self._come_back(was_ready=was_ready)
+
+    def cut(self) -> None:
+        """The bench ends the connection without a word, as a network does; comes back like one that lost it."""
+        self._come_back(was_ready=self._let_go())
+
+    def leave(self, away_seconds: float) -> None:
+        """Says goodbye, and comes back to the next edge after a while."""
+        if self.wire is not None and self.ready:
+            self.wire.write(client_frame((1000).to_bytes(2, "big"), websocket.CLOSE))
+        self._let_go(flush=True)
+        self._edge += 1
+        self.fleet.later(away_seconds, self.open)
+
+    def stall(self) -> bool:
+        """Stops reading; False: there is no connection to stop at."""
+        if self.wire is None or self.wire.transport is None or not self.ready:
+            return False
+        self.wire.transport.pause_reading()
+        self.stalled = True
+        return True
+
+    def resume(self) -> None:
+        """Reads again, when it had stopped."""
+        if self.stalled and self.wire is not None and self.wire.transport is not None:
+            self.heard_ns = time.monotonic_ns()
+            # With the small buffer it would be its own window that makes it slow from here on.
+            sock = self.wire.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RESUMED_RECEIVE_BUFFER_BYTES)
+            self.wire.transport.resume_reading()
+        self.stalled = False
+
+    def _come_back(self, *, was_ready: bool) -> None:
         self._edge += 1
         if was_ready and time.monotonic_ns() - self._online_ns >= _STABLE_AFTER_NS:
             self._attempt = 0
@@ -224,11 +285,11 @@ class Client:
             self.wire.write(client_frame((1000).to_bytes(2, "big"), websocket.CLOSE))
         self._let_go()
 
-    def _let_go(self) -> bool:
+    def _let_go(self, *, flush: bool = False) -> bool:
         wire, self.wire = self.wire, None
         was_ready, self.ready = self.ready, False
         if wire is not None:
-            wire.let_go()
+            wire.let_go(flush=flush)
         self.on_offline()
         return was_ready
 
@@ -241,7 +302,8 @@ class Client:
             self.connections += 1
             self._online_ns = time.monotonic_ns()
             self._base_ms, self._max_ms = event.reconnect_base_ms or 500, event.reconnect_max_ms or 15_000
-            self.silence_ns = 2_000_000 * (event.heartbeat_interval_ms or 30_000)
+            self.fleet.heartbeat_ms = event.heartbeat_interval_ms or 30_000
+            self.silence_ns = 2_000_000 * self.fleet.heartbeat_ms
             self.enter()
         elif isinstance(event, DrainEvent):
             self.fleet.later(event.reconnect_after_ms / 1000, self._move, self.wire)
@@ -265,7 +327,7 @@ class Client:
 
     def sweep(self, now_ns: int) -> None:
         """About once a second: whether the connection is still alive."""
-        if self.wire is None:
+        if self.wire is None or self.stalled:
             return
         if self.heard:
             self.heard, self.heard_ns = False, now_ns

@@ -14,6 +14,9 @@ from throng.bench.websocket import BINARY, BrokenStreamError, split_frames
 from throng.domain.errors import ErrorCode
 
 CACHE_ENTRIES = 512
+_FIRST_PAYLOAD = {bytes((126,)): 4, bytes((127,)): 10}
+"""Where the payload of a frame begins by its second byte, if not behind that."""
+
 _BROADCAST_TAGS = (b"\x32", b"\x3a")
 """First byte of a ServerFrame that holds a notice or a block and answers no request."""
 
@@ -115,6 +118,9 @@ class Decoder:
 
     def broadcasts(self, data: bytes) -> Sequence[Broadcast] | None:
         """Decodes a chunk that holds nothing but whole blocks and notices, and remembers it; None: it holds something else."""
+        begin = _FIRST_PAYLOAD.get(data[1:2], 2)
+        if data[begin : begin + 1] not in _BROADCAST_TAGS:
+            return None
         try:
             frames, rest = split_frames(data)
         except BrokenStreamError:
@@ -183,7 +189,8 @@ class Decoder:
 
 def _other(frame: client_pb2.ServerFrame, kind: str | None) -> Event:
     if kind == "ack":
-        return AckEvent(frame.ack.group_id, frame.ack.client_msg_id, frame.ack.epoch, frame.ack.seq)
+        ack = frame.ack
+        return AckEvent(ack.group_id, ack.client_msg_id, ack.epoch, ack.seq)
     if kind == "reject":
         return RejectEvent(frame.reject.client_msg_id, _code(frame.reject.code), frame.reject.retry_after_ms)
     if kind == "failure":

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from throng.adapters.jwt_tokens import TokenIssuer
 from throng.bench.client import Client
 from throng.bench.decoding import Decoder
+from throng.bench.disturbances import CHURN_TICK_SECONDS, Disturbances
 from throng.bench.findings import Finding, Findings, Kind
 from throng.bench.group_view import GroupView
 from throng.bench.latencies import Latencies
@@ -18,14 +19,18 @@ from throng.bench.pages import Page
 from throng.bench.plan import host_and_port, is_tls
 from throng.bench.receiver import Receiver
 from throng.bench.receiver_client import ReceiverClient
+from throng.bench.schedule import Schedule
 from throng.bench.sender import Sender
 from throng.bench.sender_client import SenderClient
 from throng.bench.series import SLOT_NS, Slot, skipped_slots
-from throng.bench.shares import Share, Tick
+from throng.bench.shares import ClientShare, Share, Tick
 
 _TOKEN_SECONDS = 2 * 86_400
 _RESTLESS_SECONDS = 0.025
 _SWEEP_SECONDS = 1.0
+_WRITE_SECONDS = 0.004
+"""Messages that are due within so long are written together: at 5,000/s each would cost a wake-up of this process."""
+
 _MAX_KINDS_OF_PROBLEMS = 200
 
 
@@ -54,19 +59,24 @@ class Fleet:
         self.share = share
         self.targets = [Target(*host_and_port(url), is_tls(url)) for url in share.urls]
         self.findings = Findings()
-        self.lag, self.ack_latency = Latencies(), Latencies()
+        self.lag, self.slow_lag, self.ack_latency = Latencies(), Latencies(), Latencies()
         self.loop_lag, self.schedule_lag = Latencies(), Latencies()
         self.slot = Slot()
         self.pulls = 0
+        self.pings = 0
+        self.heartbeat_ms = 0
         self.restless: set[SenderClient] = set()
         self.problems: Counter[str] = Counter()
         self.closes: Counter[int] = Counter()
         self.own_limits: Counter[str] = Counter()
         self.decoder = Decoder(share.run_id, self._look)
         self.views: dict[str, GroupView] = {}
-        self.receivers = [self._receiver(client.user_id, client.group_id, client.edge) for client in share.receivers]
+        self.receivers = [
+            self._receiver(client, slow=slow) for client, slow in zip(share.receivers, _slow_ones(share), strict=True)
+        ]
         self.senders = [self._sender(client.user_id, client.group_id, client.edge, jitter) for client in share.senders]
         self._clients: list[Client] = [*self.receivers, *self.senders]
+        self.disturbances = Disturbances(self.receivers, self._clients, churn_per_second=share.churn_per_second)
         self._by_group: dict[str, list[Receiver]] = {}
         for client in self.receivers:
             self._by_group.setdefault(client.receiver.group_id, []).append(client.receiver)
@@ -77,15 +87,16 @@ class Fleet:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heads_round = 0
         self._start_ns = self._stop_ns = self._next = 0
+        self._schedule = Schedule(0, 0, 0.0)
         self._cpu_from = (0.0, 0)
         self.cpu_share = 0.0
 
     def _view(self, group_id: str) -> GroupView:
-        return self.views.setdefault(group_id, GroupView(group_id, self.findings, self.lag, self.slot))
+        return self.views.setdefault(group_id, GroupView(group_id, self.findings, self.lag, self.slot, self.slow_lag))
 
-    def _receiver(self, user_id: str, group_id: str, edge: int) -> ReceiverClient:
-        receiver = Receiver(user_id, group_id, self._view(group_id), self.findings)
-        return ReceiverClient(self, receiver, edge, notify=self.share.notify)
+    def _receiver(self, client: ClientShare, *, slow: bool) -> ReceiverClient:
+        receiver = Receiver(client.user_id, client.group_id, self._view(client.group_id), self.findings)
+        return ReceiverClient(self, receiver, client.edge, notify=self.share.notify, slow=slow)
 
     def _sender(self, user_id: str, group_id: str, edge: int, jitter: Callable[[], float]) -> SenderClient:
         sender = Sender(user_id, group_id, self.findings, max_attempts=self.share.max_attempts, jitter=jitter)
@@ -138,6 +149,9 @@ class Fleet:
         """Writes messages from `start_ns` to `stop_ns`."""
         self._start_ns, self._stop_ns = start_ns, stop_ns
         self._cpu_from = (time.process_time(), time.monotonic_ns())
+        self._schedule = Schedule(start_ns, stop_ns, self.share.rate, self.share.rate_steps)
+        if self.share.churn_per_second:
+            self.later(max(0.0, (start_ns - time.monotonic_ns()) / 1e9), self._churn)
         if self.senders and self.share.rate > 0:
             self.later(max(0.0, (start_ns - time.monotonic_ns()) / 1e9), self._write_due)
 
@@ -197,17 +211,21 @@ class Fleet:
 
     def _write_due(self) -> None:
         now_ns = time.monotonic_ns()
-        per_message_ns = 1e9 / self.share.rate
         while True:
-            due_ns = self._start_ns + int(self._next * per_message_ns)
-            if due_ns >= self._stop_ns:
+            due_ns = self._schedule.due_ns(self._next)
+            if due_ns is None or due_ns >= self._stop_ns:
                 return
             if due_ns > now_ns:
                 break
             self.schedule_lag.add(now_ns - due_ns)
             self.senders[self._next % len(self.senders)].write_message(self.share.run_id, self.share.text_bytes)
             self._next += 1
-        self.later((due_ns - now_ns) / 1e9, self._write_due)
+        self.later(max((due_ns - now_ns) / 1e9, _WRITE_SECONDS), self._write_due)
+
+    def _churn(self) -> None:
+        if time.monotonic_ns() < self._stop_ns:
+            self.disturbances.churn(CHURN_TICK_SECONDS)
+            self.later(CHURN_TICK_SECONDS, self._churn)
 
     def _pump_restless(self) -> None:
         restless, self.restless = self.restless, set()
@@ -266,3 +284,9 @@ class Fleet:
         """The finished slots and the one under way."""
         slots, self._slots = [*self._slots, self._completed(self.slot, time.monotonic_ns())], []
         return slots
+
+
+def _slow_ones(share: Share) -> list[bool]:
+    """Which receivers stop reading on `Stall`: evenly spread, so that no edge and no group has all of them."""
+    part = share.slow_share
+    return [int((place + 1) * part) > int(place * part) for place in range(len(share.receivers))]

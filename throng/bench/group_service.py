@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 
@@ -22,11 +22,20 @@ from throng.runtime.rpc_status import from_rpc_error
 
 _CALL_SECONDS = 10.0
 _RETRY_SECONDS = 0.25
+_LOOK_SECONDS = 0.1
 _T = TypeVar("_T")
 
 
+class EndedEarlyError(Exception):
+    """Somebody did not want to wait for an answer of the group service."""
+
+
 class GroupServiceLink:
-    """Calls with a deadline; what fails for the moment is tried again until then."""
+    """Calls with a deadline; what fails for the moment is tried again until then.
+
+    Attributes:
+        ended: asked while a call waits; True ends it with `EndedEarlyError`. None: every call takes its time.
+    """
 
     def __init__(self, addresses: str, security: RpcSecurity = PLAIN) -> None:
         """Dials nothing yet.
@@ -34,6 +43,7 @@ class GroupServiceLink:
         Raises:
             ThrongError: INVALID_ARGUMENT for several addresses with TLS and without a name for all of them.
         """
+        self.ended: Callable[[], bool] | None = None
         self._stack = contextlib.ExitStack()
         channel = self._stack.enter_context(rpc_sync.channel([part.strip() for part in addresses.split(",")], security))
         self._groups = group_pb2_grpc.GroupServiceStub(channel)
@@ -50,7 +60,7 @@ class GroupServiceLink:
             ThrongError: whatever the service says, after retries for as long as clients may take to connect.
         """
         deadline = time.monotonic() + plan.connect_limit_seconds
-        settings = common_pb2.GroupSettings(open=True, send_interval_ms=0, budget_per_second=0)
+        settings = common_pb2.GroupSettings(open=True, send_interval_ms=0, budget_per_second=plan.budget_per_second)
         if plan.block_max_messages is not None:
             settings.block_max_messages = plan.block_max_messages
         if plan.block_interval_ms is not None:
@@ -111,9 +121,21 @@ class GroupServiceLink:
         while True:
             left = deadline - time.monotonic()
             try:
-                return method(request, timeout=max(0.1, min(_CALL_SECONDS, left)), wait_for_ready=True)
+                return self._answer(method, request, max(0.1, min(_CALL_SECONDS, left)))
             except grpc.RpcError as error:
                 found = from_rpc_error(error)
                 if not found.retryable or time.monotonic() + _RETRY_SECONDS >= deadline:
                     raise found from error
             time.sleep(_RETRY_SECONDS)
+
+    def _answer(self, method: Callable[..., _T], request: object, seconds: float) -> _T:
+        """Waits for an answer, and looks meanwhile whether somebody wants an end."""
+        call: grpc.Future[_T] = cast(Any, method).future(request, timeout=seconds, wait_for_ready=True)
+        while True:
+            if self.ended is not None and self.ended():
+                call.cancel()
+                raise EndedEarlyError
+            try:
+                return call.result(timeout=_LOOK_SECONDS)
+            except grpc.FutureTimeoutError:
+                continue

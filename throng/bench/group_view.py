@@ -28,7 +28,7 @@ class GroupView:
         known_head: highest seq that anyone in this process has heard of.
     """
 
-    def __init__(self, group_id: str, findings: Findings, lag: Latencies, slot: Slot) -> None:
+    def __init__(self, group_id: str, findings: Findings, lag: Latencies, slot: Slot, slow_lag: Latencies | None = None) -> None:
         self.group_id = group_id
         self.epoch = 0
         self.base_seq = -1
@@ -39,6 +39,7 @@ class GroupView:
         self.slot = slot
         self._findings = findings
         self._lag = lag
+        self._slow_lag = Latencies() if slow_lag is None else slow_lag
         self._heads: deque[tuple[int, int]] = deque(maxlen=MAX_HEADS)
 
     def start(self, epoch: int, base_seq: int) -> None:
@@ -88,8 +89,8 @@ class GroupView:
                     self._findings.add(Finding(Kind.CONFLICT, self.group_id, seq, who, text))
             place += 1
 
-    def shown(self, page: Page, after_seq: int, now_ns: int) -> None:
-        """One receiver shows the messages of a page that come after `after_seq`."""
+    def shown(self, page: Page, after_seq: int, now_ns: int, slow: bool = False) -> None:
+        """One receiver shows the messages of a page that come after `after_seq`; how late counts apart for one that is `slow`."""
         slot = self.slot
         skip = after_seq - page.after_seq
         slot.delivered += len(page.digests) - skip
@@ -102,6 +103,9 @@ class GroupView:
             place += 1
             if created_ns:
                 lag_ns = now_ns - created_ns
+                if slow:
+                    self._slow_lag.add(lag_ns)
+                    continue
                 self._lag.add(lag_ns)
                 if lag_ns > slot.lag_ns_max:
                     slot.lag_ns_max = lag_ns

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from throng.bench.pages import MIN_TEXT_BYTES
+from throng.bench.scenarios import Scenario
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import check_identifier
-from throng.domain.limits import MAX_BLOCK_INTERVAL_MS, MAX_BLOCK_MESSAGES, MAX_TEXT_CHARACTERS
+from throng.domain.limits import MAX_BLOCK_INTERVAL_MS, MAX_BLOCK_MESSAGES, MAX_BUDGET_PER_SECOND, MAX_TEXT_CHARACTERS
 
 MAX_MESSAGES = 2_000_000
 """Messages of one run; the judge remembers every one."""
@@ -51,6 +52,14 @@ class BenchPlan:
         catch_up_limit_seconds: a receiver that took longer to hold what it had missed is a fault (I6); 0: only measured.
         allow_remote: addresses other than this machine's loopback may be named.
         seed: of ids of users and of jitter; None: a random one.
+        scenario: whose demands are judged besides.
+        rate_steps: factors of the rate, each for an equal part of the sending; empty: the rate stays.
+        budget_per_second: of new groups, messages per second; 0: no limit.
+        churn_per_second: receivers that leave per second, in all, and come back 0.2 to 1.5 s later.
+        cut_share: share of all clients whose sockets are cut at once in the middle of the sending.
+        slow_share, stall_seconds: share of receivers that stops reading after a quarter of the sending, and for how long.
+        repeat_seconds: cuts and stalls come again with this period; 0: once.
+        server_pids: processes of the server on this machine whose memory and CPU are told, with their descendants.
     """
 
     urls: tuple[str, ...]
@@ -75,6 +84,26 @@ class BenchPlan:
     catch_up_limit_seconds: float = 0.0
     allow_remote: bool = False
     seed: int | None = None
+    scenario: Scenario = Scenario.DELIVERY
+    rate_steps: tuple[float, ...] = ()
+    budget_per_second: int = 0
+    churn_per_second: float = 0.0
+    cut_share: float = 0.0
+    slow_share: float = 0.0
+    stall_seconds: float = 0.0
+    repeat_seconds: float = 0.0
+    server_pids: tuple[int, ...] = ()
+
+    @property
+    def planned_messages(self) -> float:
+        """How many are due in all."""
+        factors = self.rate_steps or (1.0,)
+        return self.rate * self.seconds * sum(factors) / len(factors)
+
+    @property
+    def period_seconds(self) -> float:
+        """After this cuts and stalls come again."""
+        return self.repeat_seconds or self.seconds
 
     @property
     def group_count(self) -> int:
@@ -124,13 +153,34 @@ class BenchPlan:
             "block messages": (self.block_max_messages or 0, 0, MAX_BLOCK_MESSAGES),
             "block interval": (self.block_interval_ms or 0, 0, MAX_BLOCK_INTERVAL_MS),
         }
-        for name, (value, least, most) in bounds.items():
-            if not least <= value <= most:
-                raise _wrong(f"{name} must be {least:g} to {most:g}, not {value:g}")
-        if self.rate * self.seconds > MAX_MESSAGES:
+        _check_bounds(bounds)
+        self._check_disturbances()
+        if self.planned_messages > MAX_MESSAGES:
             raise _wrong(f"a run has at most {MAX_MESSAGES} messages; take a lower rate or fewer seconds")
         if self.receivers + self.senders == 0:
             raise _wrong("there must be a receiver or a sender")
+
+    def _check_disturbances(self) -> None:
+        bounds: dict[str, tuple[float, float, float]] = {
+            "budget per second": (self.budget_per_second, 0, MAX_BUDGET_PER_SECOND),
+            "churn per second": (self.churn_per_second, 0, 10_000),
+            "cut share": (self.cut_share, 0, 1),
+            "slow share": (self.slow_share, 0, 1),
+            "stall seconds": (self.stall_seconds, 0, MAX_SECONDS),
+            "repeat seconds": (self.repeat_seconds, 0, MAX_SECONDS),
+        }
+        bounds |= {f"rate step {number}": (factor, 0, 1_000_000) for number, factor in enumerate(self.rate_steps, 1)}
+        _check_bounds(bounds)
+        if self.period_seconds > self.seconds:
+            raise _wrong("what is repeated must fit into the seconds of sending")
+        if self.slow_share and self.stall_seconds >= 0.75 * self.period_seconds:
+            raise _wrong("readers stop after a quarter of the sending, and must read again before it ends: shorten the stall")
+
+
+def _check_bounds(bounds: dict[str, tuple[float, float, float]]) -> None:
+    for name, (value, least, most) in bounds.items():
+        if not least <= value <= most:
+            raise _wrong(f"{name} must be {least:g} to {most:g}, not {value:g}")
 
 
 def host_and_port(url: str) -> tuple[str, int]:

@@ -31,6 +31,7 @@ class Receiver:
         online: it takes part in its group; False on a live connection means that it has to enter again.
         redundant: messages that came again and were dropped, as the protocol has it.
         gaps: pages or notices that told of messages which it did not have.
+        slow: it stops reading for a while, so its latencies are kept apart.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Receiver:
         "online",
         "pulling",
         "redundant",
+        "slow",
         "user_id",
     )
 
@@ -61,6 +63,7 @@ class Receiver:
         self.head_seq = 0
         self.online = False
         self.pulling = False
+        self.slow = False
         self.redundant = 0
         self.gaps = 0
         self.catch_up_from_ns = 0
@@ -94,7 +97,7 @@ class Receiver:
     def on_page(self, page: Page, now_ns: int) -> None:
         """A block, or messages in an answer."""
         if page.after_seq == self.held_seq and page.epoch == self.epoch and page.group_id == self.group_id and not page.flaw:
-            self._view.shown(page, page.after_seq, now_ns)
+            self._view.shown(page, page.after_seq, now_ns, self.slow)
             self.held_seq = page.last_seq
             if self.held_seq > self.head_seq:
                 self.head_seq = self.held_seq
@@ -153,7 +156,7 @@ class Receiver:
             self._keep(page)
             return
         self.redundant += self.held_seq - page.after_seq
-        self._view.shown(page, self.held_seq, now_ns)
+        self._view.shown(page, self.held_seq, now_ns, self.slow)
         self.held_seq = page.last_seq
         self._absorb(now_ns)
         self._finish_catch_up(now_ns)
@@ -172,7 +175,7 @@ class Receiver:
             page = self._pending.pop(after)
             if page.last_seq > self.held_seq:
                 self.redundant += self.held_seq - after
-                self._view.shown(page, self.held_seq, now_ns)
+                self._view.shown(page, self.held_seq, now_ns, self.slow)
                 self.held_seq = page.last_seq
             else:
                 self.redundant += len(page.digests)

@@ -22,15 +22,22 @@ _ENTER, _PULL = 1, 2
 """Request ids; one request of each kind is under way at a time."""
 
 
+SLOW_RECEIVE_BUFFER_BYTES = 4_096
+"""Otherwise the system would take megabytes for a reader that has stopped, and the server would not notice."""
+
+
 class ReceiverClient(Client):
     """One receiver in one group."""
 
-    __slots__ = ("_delivery", "_entering_ns", "receiver")
+    __slots__ = ("_delivery", "_entering_ns", "receive_buffer_bytes", "receiver", "slow")
     is_receiver = True
 
-    def __init__(self, fleet: Fleet, receiver: Receiver, edge: int, *, notify: bool) -> None:
+    def __init__(self, fleet: Fleet, receiver: Receiver, edge: int, *, notify: bool, slow: bool = False) -> None:
+        """`slow`: one of those that stop reading; its figures are kept apart, and its socket takes little unread."""
         super().__init__(fleet, receiver.user_id, edge)
         self.receiver = receiver
+        self.slow = receiver.slow = slow
+        self.receive_buffer_bytes = SLOW_RECEIVE_BUFFER_BYTES if slow else 0
         self._delivery = group_pb2.DELIVERY_NOTIFY if notify else group_pb2.DELIVERY_INLINE
         self._entering_ns = 0
 

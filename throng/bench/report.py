@@ -11,6 +11,7 @@ from throng.bench.findings import Finding, Kind
 from throng.bench.judge import Tally
 from throng.bench.latencies import Percentiles
 from throng.bench.series import SLOT_NS, Recovery, Slot, recovery
+from throng.bench.server_processes import Sample
 
 SCHEMA_VERSION = 1
 
@@ -23,11 +24,22 @@ class Verdict(enum.StrEnum):
     LOAD_CLIENT_SATURATED = "LOAD_CLIENT_SATURATED"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     ABORTED = "ABORTED"
+    DEMAND_NOT_MET = "DEMAND_NOT_MET"
 
     @property
     def exit_code(self) -> int:
         """Of `throng bench`; 2 is a wrong call."""
-        return {"PASSED": 0, "PRODUCT_FAULT": 1, "LOAD_CLIENT_SATURATED": 3, "SERVER_UNREACHABLE": 4, "ABORTED": 5}[self.value]
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    Verdict.PASSED: 0,
+    Verdict.PRODUCT_FAULT: 1,
+    Verdict.LOAD_CLIENT_SATURATED: 3,
+    Verdict.SERVER_UNREACHABLE: 4,
+    Verdict.ABORTED: 5,
+    Verdict.DEMAND_NOT_MET: 6,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +106,50 @@ class Connections:
     problems: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """One thing that a scenario demands.
+
+    Attributes:
+        met: whether it was so.
+        text: what is demanded and what was measured, in one sentence.
+        absolute: it counts even when the load client was too slow itself.
+    """
+
+    met: bool
+    text: str
+    absolute: bool
+
+
+@dataclass(slots=True)
+class ScenarioResult:
+    """What came of a scenario: its demands, empty when nothing could be judged, and figures for people by name."""
+
+    name: str
+    demands: list[Demand] = field(default_factory=list)
+    figures: dict[str, str] = field(default_factory=dict)
+
+    def demand(self, met: bool, text: str, *, absolute: bool = False) -> None:
+        """Notes a demand."""
+        self.demands.append(Demand(met, text, absolute))
+
+    def verdict(self, verdict: Verdict, reason: str) -> tuple[Verdict, str]:
+        """The verdict on deliveries, or that a demand was not met where that says more."""
+        broken = [demand for demand in self.demands if not demand.met]
+        if verdict is Verdict.LOAD_CLIENT_SATURATED:
+            broken = [demand for demand in broken if demand.absolute]
+        elif verdict is not Verdict.PASSED:
+            return verdict, reason
+        return (Verdict.DEMAND_NOT_MET, f"{self.name}: {broken[0].text}") if broken else (verdict, reason)
+
+    def lines(self) -> list[str]:
+        """For the summary; none when there is nothing to say."""
+        found = [f"  {'met    ' if demand.met else 'NOT MET'}   {demand.text}" for demand in self.demands]
+        if self.figures:
+            found.append("  figures   " + "; ".join(f"{name}: {value}" for name, value in self.figures.items()))
+        return [f"scenario    {self.name}", *found] if found else []
+
+
 @dataclass(slots=True)
 class BenchReport:
     """Everything that is known at the end of a run.
@@ -106,6 +162,7 @@ class BenchReport:
         refusals: messages given up, by code. `rejections`: every refusal that came, by code.
         counts, findings: what is wrong: all counted by kind, the first ten of each kind in full.
         origin_ns: time of slot 0 on the monotonic clock.
+        scenario: its demands and figures. samples: memory and CPU of the server's processes, once a second.
     """
 
     run_id: str
@@ -125,6 +182,8 @@ class BenchReport:
     events: list[BenchEvent]
     origin_ns: int
     slots: list[Slot]
+    scenario: ScenarioResult = field(default_factory=lambda: ScenarioResult("delivery"))
+    samples: list[Sample] = field(default_factory=list)
 
     @property
     def duplicated(self) -> int:
@@ -189,6 +248,7 @@ class BenchReport:
         ):
             if counts:
                 lines.append(f"{title:<11} " + ", ".join(f"{name}: {count:,}" for name, count in counts.items()))
+        lines += self.scenario.lines()
         for finding in self.findings:
             mark = "" if finding.kind.is_fault else " (no fault by itself)"
             where = f"group {finding.group_id} seq {finding.seq} {finding.who}"

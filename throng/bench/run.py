@@ -6,15 +6,20 @@ import dataclasses
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
+from throng.bench.demands import judge_scenario
+from throng.bench.facts import Facts
 from throng.bench.group_service import GroupServiceLink
 from throng.bench.judge import GroupCase
 from throng.bench.plan import BenchPlan
-from throng.bench.report import BenchEvent, BenchReport
-from throng.bench.shares import Begin, Evidence, Finish, Halt, Heads
+from throng.bench.report import BenchEvent, BenchReport, ScenarioResult, Verdict
+from throng.bench.script import script
+from throng.bench.server_processes import ServerProcesses
+from throng.bench.shares import Begin, Evidence, Finish, Halt, Heads, Resume
 from throng.bench.sharing import Deal, deal
-from throng.bench.verdict import Circumstances, judge
+from throng.bench.verdict import Circumstances, Judged, judge, sums
 from throng.bench.worker_links import Progress, WorkerLinks, WorkersLostError
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.runtime.rpc_security import PLAIN, RpcSecurity
@@ -48,6 +53,7 @@ class BenchRun:
         self._events: list[BenchEvent] = []
         self._link = GroupServiceLink(plan.group_address, security)
         self._workers = WorkerLinks()
+        self._server = ServerProcesses(plan.server_pids)
         self._thread = threading.Thread(target=self._guarded, name="bench-run")
         self._stopping = threading.Event()
         self._aborting = threading.Event()
@@ -66,15 +72,22 @@ class BenchRun:
 
     # What callers see -----------------------------------------------------------------------------------------------
 
+    def give_up_preparing_when(self, ended: Callable[[], bool]) -> None:
+        """`start` looks at this ten times a second; later it is `abort` and `cut` that end a run."""
+        self._link.ended = ended
+
     def start(self) -> Self:
         """Makes groups and members, and starts to connect.
 
         Raises:
             ThrongError: the group service refused, or did not answer in the time that clients have to connect.
+            EndedEarlyError: `give_up_preparing_when` said so; nothing was sent.
         """
         try:
             self._link.prepare(self.plan, self._deal.group_ids, self._deal.members)
             self._bases = self._link.heads(self._deal.group_ids, seconds=10.0)
+            self._link.ended = None
+            self._server.look()
             self.origin_ns = time.monotonic_ns()
             self._workers.start(self._deal.shares(self.plan, self.run_id, self.origin_ns))
         except BaseException:
@@ -153,6 +166,7 @@ class BenchRun:
         if circumstances.entered == circumstances.clients and not self._stopping.is_set():
             circumstances.sending_seconds = self._send()
         self._workers.tell(Halt())
+        self._workers.tell(Resume())
         self.note("stopped")
         heads = self._settle() if circumstances.entered else {}
         circumstances.aborted = self._aborting.is_set()
@@ -169,7 +183,7 @@ class BenchRun:
         deadline = time.monotonic() + self.plan.connect_limit_seconds
         most = 0
         while time.monotonic() < deadline and most < wanted and not self._stopping.is_set():
-            self._workers.read(_POLL_SECONDS)
+            self._read()
             most = max(most, self.progress.online)
         self.note("connected" if most >= wanted else "not_connected")
         return most
@@ -181,8 +195,14 @@ class BenchRun:
         self.note("sending")
         self._sending.set()
         told = 0.0
+        acts = script(self.plan)
         while time.monotonic_ns() < stop_ns and not self._stopping.wait(0):
-            self._workers.read(_POLL_SECONDS)
+            while acts and time.monotonic_ns() >= start_ns + int(acts[0].at_seconds * 1e9):
+                act = acts.pop(0)
+                self.note(act.name)
+                if act.command is not None:
+                    self._workers.tell(act.command)
+            self._read()
             if time.monotonic() - told > _HEADS_SECONDS:
                 told = time.monotonic()
                 # What one worker heard of, the others cannot know: without it a receiver that gets nothing seems to be at head.
@@ -197,7 +217,7 @@ class BenchRun:
         number = 1
         self._workers.tell(Heads(number, {}))
         while not self._cutting.is_set():
-            self._workers.read(_POLL_SECONDS)
+            self._read()
             is_late = time.monotonic() >= deadline
             if (self.progress.unanswered or self.progress.heads_round < 1) and not is_late:
                 continue
@@ -216,7 +236,7 @@ class BenchRun:
     def _wait_at_heads(self, number: int, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._cutting.is_set():
-            self._workers.read(_POLL_SECONDS)
+            self._read()
             progress = self.progress
             if progress.heads_round >= number and not progress.behind and not progress.unanswered:
                 return progress.online >= self.plan.receivers + self.plan.senders
@@ -252,12 +272,14 @@ class BenchRun:
         limit = self.plan.catch_up_limit_seconds
         judged = judge(cases, evidence, circumstances, run_id=self.run_id, catch_up_limit_seconds=limit)
         self.note("judged")
+        scenario = self._judge_scenario(judged, evidence)
+        verdict, reason = scenario.verdict(judged.verdict, judged.reason)
         plan: dict[str, Any] = dataclasses.asdict(self.plan)
         plan["jwt_secret_file"] = str(self.plan.jwt_secret_file)
         return BenchReport(
             run_id=self.run_id,
-            verdict=judged.verdict,
-            reason=judged.reason,
+            verdict=verdict,
+            reason=reason,
             plan=plan,
             group_ids=self._deal.group_ids,
             deliveries=judged.tally,
@@ -272,7 +294,35 @@ class BenchRun:
             events=sorted(self._events, key=lambda event: event.at_ns),
             origin_ns=self.origin_ns,
             slots=judged.slots,
+            scenario=scenario,
+            samples=self._server.samples,
         )
+
+    def _judge_scenario(self, judged: Judged, evidence: list[Evidence]) -> ScenarioResult:
+        """Its demands, where the run came so far that they can be judged."""
+        if judged.verdict not in (Verdict.PASSED, Verdict.LOAD_CLIENT_SATURATED, Verdict.PRODUCT_FAULT):
+            return ScenarioResult(self.plan.scenario.value)
+        return judge_scenario(
+            Facts(
+                plan=self.plan,
+                messages=judged.messages,
+                latency=judged.latency,
+                connections=judged.connections,
+                slow_lag=judged.slow_lag,
+                totals=sums(evidence, "totals"),
+                heartbeat_ms=max(one.totals.get("heartbeat_ms", 0) for one in evidence),
+                rejections=judged.rejections,
+                events=sorted(self._events, key=lambda event: event.at_ns),
+                origin_ns=self.origin_ns,
+                slots=judged.slots,
+                samples=self._server.samples,
+            )
+        )
+
+    def _read(self) -> None:
+        """Takes what workers say, and a sample of the server's processes when one is due."""
+        self._workers.read(_POLL_SECONDS)
+        self._server.look()
 
 
 def run(plan: BenchPlan, security: RpcSecurity = PLAIN) -> BenchReport:

@@ -86,6 +86,7 @@ class Sender:
         "max_attempts",
         "online",
         "refusals",
+        "refused_without_time",
         "rejections",
         "resends",
         "skipped",
@@ -101,6 +102,7 @@ class Sender:
         self.skipped = 0
         self.resends = 0
         self.acks_again = 0
+        self.refused_without_time = 0
         self.rejections: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self._findings = findings
@@ -183,6 +185,8 @@ class Sender:
     def on_reject(self, client_msg_id: str, code: ErrorCode, retry_after_ms: int, now_ns: int) -> Outgoing | None:
         """A refusal; returns the message when it is given up."""
         self.rejections[code.name] += 1
+        if code.retryable and code is not ErrorCode.MUTED and not retry_after_ms:
+            self.refused_without_time += 1
         message = self._known.get(client_msg_id)
         if message is None or message.state in (State.ACKED, State.REFUSED):
             return None

@@ -27,6 +27,9 @@ class Share:
         origin_ns: time of slot 0, the machine's monotonic clock.
         rate: messages per second of all its senders.
         ramp: connections opened per second.
+        rate_steps: factors of the rate, each for an equal part of the sending.
+        churn_per_second: receivers that leave per second, to come back a moment later.
+        slow_share: which part of the receivers stops reading on `Stall`.
     """
 
     run_id: str
@@ -41,6 +44,9 @@ class Share:
     notify: bool
     max_attempts: int
     seed: int
+    rate_steps: tuple[float, ...] = ()
+    churn_per_second: float = 0.0
+    slow_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,23 @@ class Begin:
 @dataclass(frozen=True, slots=True)
 class Halt:
     """Down: write no more messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Down: end the connections of a share of all clients at once, without a word; they come back as the protocol says."""
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Down: slow receivers stop reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Down: slow receivers read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +137,7 @@ class Evidence:
         schedule_lag, loop_lag: how late messages were written, and how late timers ran.
         own_limits: failures to connect that are this machine's own.
         problems, closes, rejections, refusals: counts by reason.
+        totals: counts by name. slow_lag: from writing to each of the receivers that stop reading for a while.
     """
 
     groups: dict[str, GroupEvidence]
@@ -131,3 +155,4 @@ class Evidence:
     rejections: dict[str, int]
     refusals: dict[str, int]
     totals: dict[str, int]
+    slow_lag: Packed = field(default_factory=lambda: ({}, 0))

@@ -28,20 +28,23 @@ class Deal:
         source = random.Random(plan.seed)
         shares = []
         for worker in range(count):
-            senders = tuple(self.senders[worker::count])
+            receivers, senders = tuple(self.receivers[worker::count]), tuple(self.senders[worker::count])
             shares.append(
                 Share(
                     run_id=run_id,
                     urls=plan.urls,
                     jwt_secret_file=plan.jwt_secret_file,
                     origin_ns=origin_ns,
-                    receivers=tuple(self.receivers[worker::count]),
+                    receivers=receivers,
                     senders=senders,
                     rate=plan.rate * len(senders) / max(1, len(self.senders)),
                     ramp=plan.ramp / count,
                     text_bytes=plan.text_bytes,
                     notify=plan.delivery == "notify",
                     max_attempts=plan.max_attempts,
+                    rate_steps=plan.rate_steps,
+                    churn_per_second=plan.churn_per_second * len(receivers) / max(1, len(self.receivers)),
+                    slow_share=plan.slow_share,
                     seed=source.getrandbits(62),
                 )
             )

@@ -52,6 +52,7 @@ class Judged:
     refusals: dict[str, int]
     rejections: dict[str, int]
     slots: list[Slot] = field(default_factory=list)
+    slow_lag: Percentiles = field(default_factory=Percentiles)
 
 
 def judge(
@@ -84,9 +85,10 @@ def judge(
         _last_receiver(evidence),
         _catch_up(case.held for case in cases.values()),
     )
-    refusals, rejections = _sums(evidence, "refusals"), _sums(evidence, "rejections")
+    refusals, rejections = sums(evidence, "refusals"), sums(evidence, "rejections")
     connections = _connections(evidence, circumstances)
-    return Judged(verdict, reason, tally, findings, messages, latency, client, connections, refusals, rejections, ordered)
+    slow_lag = _merged(one.slow_lag for one in evidence)
+    return Judged(verdict, reason, tally, findings, messages, latency, client, connections, refusals, rejections, ordered, slow_lag)
 
 
 def _fill(case: GroupCase, group: GroupEvidence, *, cut: bool) -> None:
@@ -120,13 +122,15 @@ def _decide(
         return Verdict.LOAD_CLIENT_SATURATED, "every message was delivered, but timings cannot be trusted: " + "; ".join(
             client.reasons
         )
+    if not messages.submitted:
+        return Verdict.PASSED, "no message was written, and no promise was broken"
     return Verdict.PASSED, "every message was delivered once, in order, to every receiver"
 
 
 def _messages(evidence: Sequence[Evidence], slots: Sequence[Slot], seconds: float) -> Messages:
-    totals = _sums(evidence, "totals")
+    totals = sums(evidence, "totals")
     submitted, acked = sum(slot.submitted for slot in slots), sum(slot.acked for slot in slots)
-    refused = sum(_sums(evidence, "refusals").values())
+    refused = sum(sums(evidence, "refusals").values())
     return Messages(
         submitted=submitted,
         acked=acked,
@@ -146,7 +150,7 @@ def _client(evidence: Sequence[Evidence]) -> LoadClient:
         cpu_shares=[round(one.cpu_share, 3) for one in evidence],
         loop_lag=_merged(one.loop_lag for one in evidence),
         schedule_lag=_merged(one.schedule_lag for one in evidence),
-        own_limits=_sums(evidence, "own_limits"),
+        own_limits=sums(evidence, "own_limits"),
     )
     if client.loop_lag.p99_ms > LOOP_LAG_LIMIT_MS:
         client.reasons.append(f"its event loops ran late (p99 {client.loop_lag.p99_ms:.0f} ms)")
@@ -160,7 +164,7 @@ def _client(evidence: Sequence[Evidence]) -> LoadClient:
 
 
 def _connections(evidence: Sequence[Evidence], circumstances: Circumstances) -> Connections:
-    totals = _sums(evidence, "totals")
+    totals = sums(evidence, "totals")
     closes: Counter[str] = Counter()
     for one in evidence:
         closes.update({str(code): count for code, count in one.closes.items()})
@@ -170,11 +174,12 @@ def _connections(evidence: Sequence[Evidence], circumstances: Circumstances) -> 
         sender_reconnects=totals.get("sender_reconnects", 0),
         pulls=totals.get("pulls", 0),
         closes=dict(closes),
-        problems=_sums(evidence, "problems"),
+        problems=sums(evidence, "problems"),
     )
 
 
-def _sums(evidence: Sequence[Evidence], name: str) -> dict[str, int]:
+def sums(evidence: Sequence[Evidence], name: str) -> dict[str, int]:
+    """Counts of all workers added up; those of 0 are left out."""
     total: Counter[str] = Counter()
     for one in evidence:
         total.update(getattr(one, name))

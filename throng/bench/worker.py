@@ -21,7 +21,7 @@ from throng.bench.fleet import Fleet
 from throng.bench.judge import Held, Written
 from throng.bench.receiver import Receiver
 from throng.bench.sender import Sender, State
-from throng.bench.shares import Begin, Evidence, Finish, GroupEvidence, Halt, Heads, Share
+from throng.bench.shares import Begin, Cut, Evidence, Finish, GroupEvidence, Halt, Heads, Resume, Share, Stall
 
 _TICK_SECONDS = 0.25
 
@@ -78,6 +78,8 @@ class Worker:
             self._fleet.begin(command.start_ns, command.stop_ns)
         elif isinstance(command, Halt):
             self._fleet.halt()
+        elif isinstance(command, Cut | Stall | Resume):
+            self._fleet.disturbances.act(command)
         elif isinstance(command, Heads):
             self._fleet.hear_heads(command.heads, command.round)
         elif isinstance(command, Finish):
@@ -110,18 +112,21 @@ def collect(fleet: Fleet) -> Evidence:
     for group_id, view in fleet.views.items():
         arrays = (view.digests.tobytes(), view.created_ns.tobytes(), view.shown_ns.tobytes())
         groups[group_id] = GroupEvidence(view.epoch, view.base_seq, *arrays)
-    totals: Counter[str] = Counter(pulls=fleet.pulls)
+    done = fleet.disturbances
+    totals: Counter[str] = Counter(pulls=fleet.pulls, pings=fleet.pings, cut=done.cut, stalled=done.stalled, left=done.left)
+    totals["heartbeat_ms"] = fleet.heartbeat_ms
     rejections: Counter[str] = Counter()
     refusals: Counter[str] = Counter()
     for client in fleet.receivers:
         groups[client.receiver.group_id].held.append(_held(client.receiver))
         totals["receiver_reconnects"] += max(0, client.connections - 1)
+        totals["slow_gaps"] += client.receiver.gaps if client.slow else 0
     for writer in fleet.senders:
         sender = writer.sender
         groups[sender.group_id].written += _written(sender)
         rejections.update(sender.rejections)
         refusals.update(sender.refusals)
-        for name in ("skipped", "resends", "acks_again"):
+        for name in ("skipped", "resends", "acks_again", "refused_without_time"):
             totals[name] += getattr(sender, name)
         totals["sender_reconnects"] += max(0, writer.connections - 1)
     return Evidence(
@@ -140,6 +145,7 @@ def collect(fleet: Fleet) -> Evidence:
         rejections=dict(rejections),
         refusals=dict(+refusals),
         totals=dict(totals),
+        slow_lag=fleet.slow_lag.pack(),
     )
 
 
@@ -185,6 +191,7 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as link:
         share = link.recv()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 100)  # as the services: every message written is kept, and each full pass looks at all of them
         uvloop.run(Worker(link, share).run())
 
 

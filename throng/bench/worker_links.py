@@ -56,7 +56,9 @@ class WorkerLinks:
             ours, theirs = Pipe()
             with theirs:
                 command = [sys.executable, "-m", "throng.bench.worker", str(theirs.fileno())]
-                self._processes.append(subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL))
+                # A group of their own: Ctrl-C on a terminal is for the coordinator, which ends them in good order.
+                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0)
+                self._processes.append(process)
             self._links.append(ours)
             ours.send(share)
 

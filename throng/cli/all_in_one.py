@@ -12,7 +12,7 @@ import threading
 
 import click
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from edge.app import EdgeApp
 from edge.settings import EdgeSettings
@@ -96,15 +96,33 @@ class EdgeProcess:
             self._watcher.join(1.0)
 
 
-class AllInOne:
-    """Puts the four services together on one data folder."""
+def refuse_taken_port(host: str, port: int) -> None:
+    """Makes sure that nobody listens: a port that is to be shared could be shared with another Throng without a word.
 
-    def __init__(self, folder: DataFolder, *, host: str, port: int, edges: int) -> None:
+    Raises:
+        Refusal: somebody does.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Refusal(f"Cannot listen on {host}:{port}: {error.strerror}. Is the port taken?") from error
+
+
+class AllInOne:
+    """Puts the four services together on one data folder. `edges`: further edge processes, on the same port, or with `own_ports`
+    each on one of its own."""
+
+    def __init__(self, folder: DataFolder, *, host: str, port: int, edges: int, own_ports: bool = False) -> None:
         self._folder = folder
         self._host = host
         self._port = port
         self._edges = edges
+        self._shared = bool(edges) and not own_ports
+        self._operations: list[str] = []
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._aio = AioThread()
         self._parts = Parts()
         self._group = self._router = self._unread = ""
@@ -130,15 +148,32 @@ class AllInOne:
         self._parts.start(groups)
         address = self._start_edges(groups.uplink_producer)
         self._folder.write_running(
-            Running(pid=os.getpid(), http=address, group=self._group, router=self._router, unread=self._unread)
+            Running(
+                pid=os.getpid(),
+                http=address,
+                group=self._group,
+                router=self._router,
+                unread=self._unread,
+                operations=tuple(self._operations),
+            )
         )
         return address
 
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Where each edge process alone serves its metrics and health, once they are started."""
+        return tuple(self._operations)
+
     def _start_edges(self, producer: UplinkProducer) -> str:
+        if self._shared:
+            refuse_taken_port(self._host, self._port)
+        self._operations = [f"127.0.0.1:{port}" for port in free_ports(self._edges + 1)]
         first = self._edge_flags(0) | {"uplink": "memory"}
         edge = EdgeApp(load(EdgeSettings, flags=first), self._aio, uplink_producer=producer, registry=self._registry)
         self._parts.start(edge)
         edge.wait_ready(_READY_SECONDS)
+        if self._shared:
+            self._port = int(edge.http_address.rpartition(":")[2])
         for number in range(1, self._edges + 1):
             self._parts.start(EdgeProcess(number, self._edge_flags(number) | {"uplink": "grpc"}))
         return edge.http_address
@@ -147,7 +182,9 @@ class AllInOne:
         return {
             "edge_id": f"edge-{number}",
             "host": self._host,
-            "port": str(self._port + number if self._port else 0),
+            "port": str(self._port + number if self._port and not self._shared else self._port),
+            "reuse_port": str(self._shared).lower(),
+            "metrics_port": self._operations[number].rpartition(":")[2],
             "internal_host": "127.0.0.1",
             "group_addresses": self._group,
             "router_addresses": self._router,
@@ -182,25 +219,26 @@ class AllInOne:
     type=click.IntRange(0, 64),
     default=0,
     show_default=True,
-    help="Further edge processes, on the ports after --port: one per core that clients shall use.",
+    help="Further edge processes, which share the port: one per core that clients shall use.",
 )
-def up(host: str, port: int, data_dir: pathlib.Path, edges: int) -> None:
+@click.option("--own-ports", is_flag=True, help="Further edges do not share the port: they listen on the ports after it.")
+def up(host: str, port: int, data_dir: pathlib.Path, edges: int, own_ports: bool) -> None:
     """Start everything on this machine, in one process.
 
     The four services speak gRPC over localhost; messages lie in SQLite files in the data folder and survive a restart.
     Anyone who can reach the page may log in with any name: this is for development and trying out.
     """
-    if port + edges > 65535:
+    if own_ports and port + edges > 65535:
         raise Refusal(f"--port {port} leaves no room for {edges} further edges.")
     logs.configure()
     folder = DataFolder(data_dir)
     folder.make()
     folder.lock()
-    everything = AllInOne(folder, host=host, port=port, edges=edges)
+    everything = AllInOne(folder, host=host, port=port, edges=edges, own_ports=own_ports)
     try:
         with refusals():
             address = everything.start()
-        _greet(address, folder, host=host, edges=edges, first_port=port)
+        _greet(address, folder, host=host, further=port if own_ports else 0, operations=everything.operations)
         wait_for_signal()
         click.echo("Stopping …", err=True)
     except OSError as error:
@@ -210,14 +248,17 @@ def up(host: str, port: int, data_dir: pathlib.Path, edges: int) -> None:
         folder.unlock()
 
 
-def _greet(address: str, folder: DataFolder, *, host: str, edges: int, first_port: int) -> None:
+def _greet(address: str, folder: DataFolder, *, host: str, further: int, operations: tuple[str, ...]) -> None:
     port = address.rsplit(":", 1)[1]
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     click.echo(f"\nThrong runs: http://{shown}:{port}/")
     click.echo("  Log in with any name. For a second user open the same address in another browser or a private window.")
-    if edges and first_port:
-        rest = ", ".join(f"http://{shown}:{first_port + number}/" for number in range(1, edges + 1))
+    if len(operations) > 1 and further:
+        rest = ", ".join(f"http://{shown}:{further + number}/" for number in range(1, len(operations)))
         click.echo(f"  Further edges: {rest}")
+    elif len(operations) > 1:
+        each = ", ".join(f"http://{address}/metrics" for address in operations)
+        click.echo(f"  {len(operations)} edge processes share this address; each by itself: {each}")
     program = sys.argv[0] if shutil.which("throng") is None else "throng"
     click.echo(f"  Everything is kept in {folder.path}. A token for a program: {program} token --user bot --data-dir {folder.path}")
     click.echo("  Stop with Ctrl-C.\n")

@@ -9,16 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from throng.bench import BenchPlan, BenchReport, BenchRun, DeliveryMode, Verdict
+from throng.bench import BenchPlan, BenchReport, BenchRun, DeliveryMode, EndedEarlyError, Scenario, Verdict
 from throng.bench.plot import to_svg
+from throng.bench.scenarios import PRESETS
 from throng.cli.data_folder import DataFolder
+from throng.cli.interrupts import Interrupts
 from throng.cli.refusal import Refusal, refusals
 from throng.cli.rpc_options import rpc_options
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.runtime.rpc_security import RpcSecurity
 
-_WAIT_SECONDS = 0.25
+_WAIT_SECONDS = 0.1
 
 
 def _target(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,6 +41,13 @@ def _target(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.Path(path_type=pathlib.Path, dir_okay=False),
                 help="File with the secret that signs tokens.",
             ),
+            click.option(
+                "--server-pid",
+                "server_pids",
+                type=int,
+                multiple=True,
+                help="A process of the server on this machine: its memory and CPU are told; --data-dir names it.",
+            ),
             click.option("--allow-remote", is_flag=True, help="Allow addresses that are not this machine's loopback."),
         ]
     ):
@@ -56,6 +66,13 @@ def _load(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in reversed(
         [
+            click.option(
+                "--scenario",
+                type=click.Choice([scenario.value for scenario in Scenario]),
+                default="delivery",
+                show_default=True,
+                help="A named load with options and demands of its own; what is named beside it counts more. See docs/bench.md.",
+            ),
             click.option("--group", "group_ids", multiple=True, help="Use this group; may be given again.  [default: new groups]"),
             number("--groups", int, "New groups to make, without limits on sending."),
             number("--receivers", int, "Receivers in all."),
@@ -79,6 +96,13 @@ def _load(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--block-max-messages", type=int, help="Of new groups: push a block at this many messages."),
             click.option("--block-interval-ms", type=int, help="Of new groups: push a block when it is this old."),
             number("--catch-up-limit-seconds", float, "A receiver slower than this after a reconnect is a fault; 0: measure only."),
+            click.option("--rate-steps", default="", help="Factors of the rate, each for an equal part of the sending: 1,10,100."),
+            number("--budget-per-second", int, "Of new groups: messages per second; 0: no limit."),
+            number("--churn-per-second", float, "Receivers that leave per second and come back."),
+            number("--cut-share", float, "Share of all clients whose sockets are cut in the middle of the sending."),
+            number("--slow-share", float, "Share of receivers that stops reading after a quarter of the sending."),
+            number("--stall-seconds", float, "How long those do not read."),
+            number("--repeat-seconds", float, "Cuts and stalls come again with this period; 0: once."),
             click.option("--seed", type=int, help="Seed of the clients' jitter."),
         ]
     ):
@@ -108,12 +132,15 @@ def bench(
 
     \b
     throng bench --data-dir data --receivers 1000 --senders 20 --rate 100 --seconds 30
+    throng bench --data-dir data --scenario storm-reconnect
 
     Exit code: 0 passed, 1 a fault of the product, 2 a wrong call, 3 the load client was saturated, 4 the server could not be
-    reached, 5 ended early. Ctrl-C stops the sending and judges what was sent; a second one ends at once. See docs/bench.md.
+    reached, 5 ended early, 6 a demand of the scenario was not met. Ctrl-C or SIGTERM stops the sending and judges what was sent;
+    a second one ends at once. See docs/bench.md.
     """
     with refusals():
         _fill_target(options, data_dir)
+        _fill_scenario(options, click.get_current_context())
         plan = BenchPlan(**options | {"delivery": DeliveryMode(options["delivery"])})
         run = BenchRun(plan, security())
     report = _watched(run, quiet=quiet)
@@ -128,15 +155,30 @@ def bench(
 def _watched(run: BenchRun, *, quiet: bool) -> BenchReport:
     """Runs a plan; what keeps it from a report has the exit code of the verdict that comes nearest, never that of a fault."""
     try:
-        with run as running:
-            return _watch(running, quiet=quiet)
-    except KeyboardInterrupt:
+        with Interrupts() as interrupts:
+            run.give_up_preparing_when(lambda: interrupts.count > 0)
+            with run as running:
+                return _watch(running, interrupts, quiet=quiet)
+    except EndedEarlyError:
         verdict, text = Verdict.ABORTED, "ended before anything was sent"
     except ThrongError as error:
         own = error.code is ErrorCode.INTERNAL
         verdict, text = Verdict.LOAD_CLIENT_SATURATED if own else Verdict.SERVER_UNREACHABLE, str(error)
     click.echo(f"{verdict}: {text}", err=True)
     sys.exit(verdict.exit_code)
+
+
+def _fill_scenario(options: dict[str, Any], context: click.Context) -> None:
+    """Takes from a scenario what was not named."""
+    scenario = options["scenario"] = Scenario(options["scenario"])
+    steps = options["rate_steps"]
+    try:
+        options["rate_steps"] = tuple(float(part) for part in steps.split(",") if part.strip())
+    except ValueError as error:
+        raise Refusal(f"--rate-steps takes numbers separated by commas, such as 1,10,100; not {steps}.") from error
+    given = context.get_parameter_source
+    preset = PRESETS[scenario].options
+    options |= {name: value for name, value in preset.items() if given(name) is ParameterSource.DEFAULT}
 
 
 def _fill_target(options: dict[str, Any], data_dir: pathlib.Path | None) -> None:
@@ -149,6 +191,7 @@ def _fill_target(options: dict[str, Any], data_dir: pathlib.Path | None) -> None
         if running is not None:
             options["urls"] = options["urls"] or (f"http://{running.http}",)
             options["group_address"] = options["group_address"] or running.group
+            options["server_pids"] = options["server_pids"] or (running.pid,)
         options["jwt_secret_file"] = options["jwt_secret_file"] or folder.key_file
     missing = [
         f"--{name.rstrip('s') if name == 'urls' else name.replace('_', '-')}"
@@ -159,18 +202,16 @@ def _fill_target(options: dict[str, Any], data_dir: pathlib.Path | None) -> None
         raise Refusal(f"Name a --data-dir, or {', '.join(missing)}.")
 
 
-def _watch(running: BenchRun, *, quiet: bool) -> BenchReport:
-    """Shows progress until the run is over; Ctrl-C stops it in good order."""
+def _watch(running: BenchRun, interrupts: Interrupts, *, quiet: bool) -> BenchReport:
+    """Shows progress until the run is over; the first interrupt ends the sending, the second the settling, too."""
     from throng.cli.bench_progress import progress_display
 
-    interrupts = 0
+    heard = 0
     with progress_display(running.plan, quiet=quiet) as show:
-        while True:
-            try:
-                while not running.done:
-                    time.sleep(_WAIT_SECONDS)
-                    show(running)
-                return running.wait()
-            except KeyboardInterrupt:
-                interrupts += 1
-                running.abort() if interrupts == 1 else running.cut()
+        while not running.done:
+            if interrupts.count > heard:
+                heard = interrupts.count
+                running.abort() if heard == 1 else running.cut()
+            show(running)
+            time.sleep(_WAIT_SECONDS)
+    return running.wait()

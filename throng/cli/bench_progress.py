@@ -45,7 +45,7 @@ def _part(plan: BenchPlan, running: BenchRun) -> float:
     clients = plan.receivers + plan.senders
     if not running.progress.submitted:
         return 0.1 * min(1.0, running.progress.online / clients)
-    wanted = max(1.0, plan.rate * plan.seconds)
+    wanted = max(1.0, plan.planned_messages)
     return 0.1 + 0.9 * min(1.0, running.progress.submitted / wanted)
 
 

@@ -21,6 +21,8 @@ class Running:
     group: str
     router: str
     unread: str
+    operations: tuple[str, ...] = ()
+    """For each edge process of `throng up`, where it alone serves its metrics and health."""
 
 
 class DataFolder:
@@ -99,8 +101,9 @@ class DataFolder:
             return None
         try:
             content = json.loads(self._running_file.read_text(encoding="utf-8"))
-            return Running(**{field.name: content[field.name] for field in fields(Running)})
-        except (OSError, ValueError, KeyError):
+            known = {field.name: content[field.name] for field in fields(Running) if field.name in content}
+            return Running(**known | {"operations": tuple(known.get("operations", ()))})
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def is_locked(self) -> bool:

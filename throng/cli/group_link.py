@@ -10,10 +10,10 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from throng.cli.data_folder import DataFolder
-from throng.cli.refusal import Failure, Refusal
-from throng.runtime import logs, rpc_sync
-from throng.runtime.rpc_security import PLAIN, RpcSecurity
-from throng.runtime.rpc_status import from_rpc_error
+from throng.cli.dialling import dialled
+from throng.cli.refusal import Refusal
+from throng.runtime import logs
+from throng.runtime.rpc_security import RpcSecurity
 from throng.runtime.settings import load
 
 
@@ -31,27 +31,13 @@ def group_channel(
     folder = DataFolder(data_dir)
     running = folder.read_running() if address is None else None
     if address is not None or running is not None:
-        with _dialled(address or (running.group if running else ""), read_security()) as channel:
+        with dialled("group service", address or (running.group if running else ""), read_security()) as channel:
             yield channel
         return
     if not folder.path.is_dir():
         raise Refusal(f"There is no data folder {folder.path}; start `throng up` once, or name the folder with --data-dir.")
     with _for_the_moment(folder) as channel:
         yield channel
-
-
-@contextlib.contextmanager
-def _dialled(address: str, security: RpcSecurity = PLAIN) -> Iterator[grpc.Channel]:
-    with rpc_sync.channel([address], security) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=5)
-        except grpc.FutureTimeoutError as error:
-            doubt = ", or it does not take these certificates" if security.tls else ", or it wants TLS (--rpc-ca-file)"
-            raise Failure(f"The group service at {address} does not answer{doubt}.") from error
-        try:
-            yield channel
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
 
 
 @contextlib.contextmanager
@@ -66,7 +52,7 @@ def _for_the_moment(folder: DataFolder) -> Iterator[grpc.Channel]:
         flags = {"data_dir": str(folder.path), "host": "127.0.0.1", "port": 0, "redis_url": "embedded://throng"}
         app = GroupApp(load(GroupServiceSettings, flags=flags, environment={}), registry=CollectorRegistry())
         app.start()
-        with _dialled(app.grpc_address) as channel:
+        with dialled("group service", app.grpc_address) as channel:
             yield channel
     finally:
         if app is not None:

@@ -20,8 +20,9 @@ from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2_grpc
 from throng.api.group.v1 import message_pb2 as group_message_pb2
 from throng.cli import serve
 from throng.cli.group_link import group_channel
+from throng.cli.group_settings import budget_text, limit_options, settings_of
 from throng.cli.refusal import refusals
-from throng.cli.rpc_options import rpc_options
+from throng.cli.rpc_options import address_options, rpc_options
 from throng.runtime.rpc_security import RpcSecurity
 
 _SECONDS = 20.0
@@ -51,17 +52,8 @@ def _where(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         return command(*arguments, where=_Where(data_dir, address, security), **more)
 
-    wrapped: Callable[..., Any] = rpc_options(with_where)
-    wrapped = click.option(
-        "--address", metavar="HOST:PORT", help="gRPC address of a group service; instead of the one on the data folder."
-    )(wrapped)
-    return click.option(
-        "--data-dir",
-        type=click.Path(path_type=pathlib.Path),
-        default="data",
-        show_default=True,
-        help="Data folder of `throng up`. It need not be running.",
-    )(wrapped)
+    wrapped = rpc_options(with_where)
+    return address_options(wrapped, of="a group service", folder_help="Data folder of `throng up`. It need not be running.")
 
 
 @contextlib.contextmanager
@@ -95,21 +87,42 @@ def group(context: click.Context, **keywords: Any) -> None:
 @click.option("--name", default="", help="Name for people, at most 100 characters.  [default: the group's id]")
 @click.option("--owner", default="", help="User who owns the group.")
 @click.option("--open", "is_open", is_flag=True, help="Anyone who enters becomes a member.")
-@click.option("--send-interval-ms", type=int, help="Least time between two messages of one user; 0: no limit.  [default: 1000]")
-@click.option("--budget-per-second", type=int, help="Messages per second the group accepts in all; 0: no limit.  [default: 20]")
-@click.option("--block-max-messages", type=int, help="Push a block at this many messages; 0: no waiting.  [default: 10]")
-@click.option("--block-interval-ms", type=int, help="Push a block when it is this old; 0: no waiting.  [default: 1000]")
+@limit_options
 @_where
 def create(group_id: str, name: str, owner: str, *, is_open: bool, where: _Where, **limits: Any) -> None:
     """Create a group."""
-    given = {field: value for field, value in limits.items() if value is not None}
-    negative = next((field for field, value in given.items() if value < 0), None)
-    if negative:
-        raise click.BadParameter("must not be negative", param_hint=f"--{negative.replace('_', '-')}")
-    settings = common_group_pb2.GroupSettings(open=is_open, **given)
+    settings = settings_of(limits)
+    settings.open = is_open
     request = group_pb2.CreateGroupRequest(group_id=group_id, name=name, owner_id=owner, settings=settings)
     with _channel(where) as channel:
         response = group_pb2_grpc.GroupServiceStub(channel).CreateGroup(request, timeout=_SECONDS)
+    _print_group(response.group)
+
+
+@group.command("set")
+@click.argument("group_id")
+@click.option("--name", help="New name for people, at most 100 characters.")
+@click.option("--announcement", help="New announcement, at most 2,000 characters; empty: none.")
+@click.option("--open/--closed", "is_open", default=None, help="Whether anyone who enters becomes a member.")
+@limit_options
+@_where
+def change(
+    group_id: str, name: str | None, announcement: str | None, *, is_open: bool | None, where: _Where, **limits: Any
+) -> None:
+    """Change a group while it is in use; what is not named stays. Edges and pages are told at once.
+
+    \b
+    throng group set team --send-interval-ms 30000      slow mode: one message every 30 s
+    throng group set team --over-budget sample          in a storm a random share gets through
+    """
+    settings = settings_of(limits)
+    if is_open is not None:
+        settings.open = is_open
+    if name is None and announcement is None and not settings.ListFields():
+        raise click.UsageError("Name at least one thing to change.")
+    request = group_pb2.UpdateGroupRequest(group_id=group_id, name=name, announcement=announcement, settings=settings)
+    with _channel(where) as channel:
+        response = group_pb2_grpc.GroupServiceStub(channel).UpdateGroup(request, timeout=_SECONDS)
     _print_group(response.group)
 
 
@@ -208,7 +221,7 @@ def _print_group(found: common_group_pb2.Group) -> None:
         "members": found.member_count,
         "head": f"{found.head_seq} (epoch {found.epoch})",
         "send interval": f"{settings.send_interval_ms} ms" if settings.send_interval_ms else "no limit",
-        "budget": f"{settings.budget_per_second} messages/s" if settings.budget_per_second else "no limit",
+        "budget": budget_text(settings),
         "block": f"{settings.block_max_messages} messages or {settings.block_interval_ms} ms",
         "created": made,
     }

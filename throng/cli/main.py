@@ -10,14 +10,17 @@ import throng
 
 _VERBS = {
     "up": ("throng.cli.all_in_one", "up", "Start everything on this machine, in one process."),
-    "edge": ("throng.cli.serve", "edge", "Run an edge: it terminates the clients' WebSockets."),
+    "edge": ("throng.cli.edges", "edge", "Run an edge; or list, weigh and drain edges."),
     "group": ("throng.cli.groups", "group", "Run the group service; or create, show and change groups."),
     "router": ("throng.cli.serve", "router", "Run a router: it knows which edges hold which group."),
     "unread": ("throng.cli.serve", "unread", "Run the unread service: read cursors and unread counts."),
     "cluster": ("throng.cluster.command", "cluster", "Start Kafka, MariaDB, Redis and several of each service here."),
     "token": ("throng.cli.tokens", "token", "Print a token for a user."),
     "migrate": ("throng.cli.migrations", "migrate", "Bring the tables to this version."),
+    "topics": ("throng.cli.topics", "topics", "Make the topics in Kafka."),
+    "health": ("throng.cli.health", "health", "Ask a service that runs here whether it serves."),
     "bench": ("throng.cli.bench", "bench", "Send a load to a running Throng and judge what is delivered."),
+    "plan": ("throng.cli.plan", "plan", "Reckon what a crowd needs: edges, cores, memory, network, stores."),
     "version": ("throng.cli.main", "version", "Print the version."),
 }
 

@@ -1,4 +1,4 @@
-"""One service per process: `throng edge | group | router | unread`, each setting a flag."""
+"""One service per process: `throng edge | group | router | unread`, each setting a flag (edge and group have verbs besides)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
 from throng.adapters.system_clock import SystemClock
 from throng.cli.refusal import refusals
@@ -28,12 +28,14 @@ _Make = Callable[[Any, AioThread, CollectorRegistry], Part]
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as the command line sees it: its name, a line about it, how to load its settings and make its app."""
+    """A service as the command line sees it: its name, a line about it, how to load its settings and make its app; whether the
+    app serves `metrics_port` itself."""
 
     name: str
     summary: str
     settings: Callable[[], type[ServiceSettings]]
     make: _Make
+    serves_metrics: bool = False
 
 
 def _edge_settings() -> type[ServiceSettings]:
@@ -85,19 +87,19 @@ def _unread(settings: Any, aio: AioThread, registry: CollectorRegistry) -> Part:
 
 
 SERVICES = {
-    "edge": Service("edge", "Run an edge: it terminates the clients' WebSockets.", _edge_settings, _edge),
+    "edge": Service("edge", "Run an edge; or list, weigh and drain edges.", _edge_settings, _edge, serves_metrics=True),
     "group": Service("group", "Run the group service, the one writer of groups; or manage groups.", _group_settings, _group),
     "router": Service("router", "Run a router: it knows which edges hold which group.", _router_settings, _router),
     "unread": Service("unread", "Run the unread service: read cursors and unread counts.", _unread_settings, _unread),
 }
 
 
-def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates a command with one flag per setting of a service, `--config`, `--metrics-port` and `--exit-with-parent`.
+def with_settings(name: str, *, only: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorates a command with one flag per setting of a service (those that begin with `only`), `--config`, `--exit-with-parent`.
 
-    The function gets `values` (setting to what was given, None where nothing was), `config`, `metrics_port` and `tied`.
+    The function gets `values` (setting to what was given, None where nothing was), `config` and `tied`.
     """
-    fields = SERVICES[name].settings().model_fields
+    fields = {field: info for field, info in SERVICES[name].settings().model_fields.items() if field.startswith(only)}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -111,9 +113,6 @@ def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
             text = f"{info.description} [env: THRONG_{name.upper()}_{field.upper()}]"
             wrapped = click.option(flag, field, default=None, help=text, metavar="VALUE")(wrapped)
         wrapped = click.option("--exit-with-parent", "tied", is_flag=True, hidden=True)(wrapped)
-        wrapped = click.option(
-            "--metrics-port", type=click.IntRange(0, 65535), help="Serve Prometheus metrics on this port of 127.0.0.1 as well."
-        )(wrapped)
         return click.option(
             "--config", type=click.Path(path_type=pathlib.Path), help=f"TOML file with a table [{name}]; flags and environment win."
         )(wrapped)
@@ -121,7 +120,7 @@ def with_settings(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return decorate
 
 
-def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, metrics_port: int | None, tied: bool) -> None:
+def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, tied: bool) -> None:
     """Runs one service until SIGTERM or SIGINT; `tied`: or until the pipe at its standard input is closed."""
     service = SERVICES[name]
     if tied:
@@ -130,13 +129,14 @@ def run(name: str, *, values: dict[str, Any], config: pathlib.Path | None, metri
     with refusals():
         settings = load(service.settings(), flags=values, file=config)
         registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         aio = AioThread()
         aio.start()
         parts = Parts()
         try:
             parts.start(service.make(settings, aio, registry))
-            if metrics_port is not None:
-                start_http_server(metrics_port, "127.0.0.1", registry)
+            if settings.metrics_port is not None and not service.serves_metrics:
+                start_http_server(settings.metrics_port, settings.metrics_host, registry)
             collect_seldom()
             wait_for_signal()
         finally:
@@ -160,13 +160,6 @@ def exit_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-@click.command("edge", short_help=SERVICES["edge"].summary)
-@with_settings("edge")
-def edge(**keywords: Any) -> None:
-    """Run an edge: it terminates the clients' WebSockets and fans messages out to them."""
-    run("edge", **keywords)
 
 
 @click.command("router", short_help=SERVICES["router"].summary)

@@ -1,4 +1,4 @@
-"""`throng token`: a JWT that a `throng up` on the same data folder accepts."""
+"""`throng token`: a JWT that a `throng up` on the same data folder accepts, or edges with the same secret."""
 
 from __future__ import annotations
 
@@ -45,7 +45,14 @@ class _Duration(click.ParamType[int]):
     show_default=True,
     help="Data folder of `throng up`; its key is made there when it is missing.",
 )
-def token(user: str, name: str, ttl_seconds: int, data_dir: pathlib.Path) -> None:
+@click.option(
+    "--jwt-secret-file",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    envvar="THRONG_EDGE_JWT_SECRET_FILE",
+    show_envvar=True,
+    help="The secret of the edges, instead of the key in a data folder.",
+)
+def token(user: str, name: str, ttl_seconds: int, data_dir: pathlib.Path, jwt_secret_file: pathlib.Path | None) -> None:
     """Print a token (JWT) for a user.
 
     A program sends it as `Authorization: Bearer TOKEN` when it opens the WebSocket; docs/protocol.md shows how.
@@ -56,6 +63,8 @@ def token(user: str, name: str, ttl_seconds: int, data_dir: pathlib.Path) -> Non
         check_identifier(user, "--user")
         if len(name) > 100:
             raise Refusal("--name may have 100 characters at the most.")
-        folder = DataFolder(data_dir)
-        folder.make()
-        click.echo(TokenIssuer.from_file(folder.key_file).issue(user, name=name, ttl_seconds=ttl_seconds))
+        if jwt_secret_file is None:
+            folder = DataFolder(data_dir)
+            folder.make()
+            jwt_secret_file = folder.key_file
+        click.echo(TokenIssuer.from_file(jwt_secret_file).issue(user, name=name, ttl_seconds=ttl_seconds))

@@ -59,7 +59,7 @@ REASONS: dict[CloseCode, str] = {
     CloseCode.MESSAGE_TOO_BIG: "reserved for proxies; the edge itself uses 4202",
     CloseCode.INTERNAL_ERROR: "a defect of the edge",
     CloseCode.DRAINING: "the edge empties itself",
-    CloseCode.HEARTBEAT_TIMEOUT: "two protocol pings went unanswered",
+    CloseCode.HEARTBEAT_TIMEOUT: "a protocol ping went unanswered until the next was due",
     CloseCode.IDLE_TIMEOUT: "nothing was entered in time",
     CloseCode.OVERLOADED: "the edge is full",
     CloseCode.TOO_SLOW: "the client took nothing for 20 s",

@@ -30,5 +30,8 @@ RECENT_MESSAGES = 1_000
 
 MAX_SEND_INTERVAL_MS = 3_600_000
 MAX_BUDGET_PER_SECOND = 1_000_000
+HIGH_RESERVE_PERCENT = 25
+"""Part of a group's budget that messages of the HIGH lane have on top of it, so that a storm of others does not shut them out."""
+
 MAX_BLOCK_MESSAGES = 100
 MAX_BLOCK_INTERVAL_MS = 10_000

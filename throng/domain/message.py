@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from throng.domain.ids import ConnId, EdgeId, GroupId, UserId
+from throng.domain.quick_values import quick_value
 
 
 class Lane(enum.IntEnum):
@@ -30,7 +30,7 @@ class MessageKind(enum.IntEnum):
         return self is not MessageKind.RECALL
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Position:
     """A place in a group's history; seqs of different epochs cannot be compared."""
 
@@ -38,7 +38,7 @@ class Position:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Origin:
     """Where the answer to a submission goes: one connection of one life of one edge (or internal caller)."""
 
@@ -48,7 +48,7 @@ class Origin:
     request_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Submission:
     """One record of the uplink.
 
@@ -74,7 +74,7 @@ class Submission:
     unlimited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class StoredMessage:
     """A persisted message.
 

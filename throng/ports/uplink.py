@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from throng.domain.errors import ThrongError
 from throng.domain.message import Submission
+from throng.domain.quick_values import quick_value
 
 AppendDone = Callable[[ThrongError | None], None]
 """Called once per record, on any thread, with None when the record is in the log, otherwise with why it may not be."""
@@ -36,13 +36,26 @@ class UplinkProducer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+MAX_PACK = 64
+"""Submissions in one record of the log; they share its offset."""
+
+
+@quick_value(frozen=True, slots=True)
 class UplinkRecord:
-    """A record as it was read. `submission` is None for a poison record: it is counted, set aside and passed over."""
+    """A submission as it was read; those of one record of the log stand next to each other, with the same offset, in one answer.
+
+    `submission` is None for a poison record: it is counted, set aside and passed over. `part`: which of the record's it is, from 0.
+    """
 
     partition: int
     offset: int
     submission: Submission | None
+    part: int = 0
+
+    @property
+    def place(self) -> int:
+        """One number for `offset` and `part`, rising with both."""
+        return self.offset * MAX_PACK + self.part
 
 
 class UplinkConsumer(Protocol):
@@ -65,6 +78,9 @@ class UplinkConsumer(Protocol):
 
     def poll(self, timeout_seconds: float, max_records: int) -> Sequence[UplinkRecord]:
         """Waits for records, at most so long, longer only while `on_revoked` runs; an empty answer is normal.
+
+        Returns at most `max_records` records of the log, each with all its submissions: MAX_PACK times as many at the very most,
+        about as many as were asked for where records went on being as full as they were.
 
         With `max_records` 0 nothing is read, but the caller still counts as alive: it must poll so while it has no room, or its
         partitions go elsewhere.

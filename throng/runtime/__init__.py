@@ -13,10 +13,12 @@
 - `rpc_metrics.py` gRPC requests by method and code
 - `mysql_settings.py` settings of services that can keep their tables in MySQL
 - `mysql_metrics.py` the pool of MySQL connections of one service
+- `rpc_interception.py` what is done with a call before its method runs
 - `rpc_sync.py`    server and channel for services made of threads
 - `rpc_aio.py`     server and channel for services on asyncio
 - `aio_thread.py`  one asyncio loop in a thread of its own
 - `logs.py`        structured logs
+- `file_limit.py`  how many files may be open
 - `lifecycle.py`   ordered start and stop, signals
 - `kafka_settings.py` settings of Kafka for services that use it
 - `kafka_metrics.py` the Kafka uplink as operators see it

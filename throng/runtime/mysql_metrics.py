@@ -8,6 +8,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+FAILURES = ("lost", "read_only", "unknown_commit", "away", "refused")
+RETRIES = ("lost", "read_only", "deadlock", "lock_timeout", "duplicate")
+"""Those of `throng.adapters.mysql_errors`, which pure code must not import; their series are there from the start."""
+
 
 class MySQLMetrics:
     """`PoolEvents` as `throng_<service>_mysql_…`. Any thread."""
@@ -33,6 +37,11 @@ class MySQLMetrics:
             ["reason"],
             registry=registry,
         )
+
+        for reason in FAILURES:
+            self._lost.labels(reason)
+        for reason in RETRIES:
+            self._retries.labels(reason)
 
     def watch(self, in_use: Callable[[], int]) -> None:
         """Reads the number of lent connections whenever metrics are collected."""

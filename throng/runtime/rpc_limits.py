@@ -34,6 +34,12 @@ FIRST_MESSAGE_SECONDS = 10.0
 
 HANDSHAKE_SECONDS = 10
 IDLE_CONNECTION_SECONDS = 900
+CONNECTION_AGE_SECONDS = 600
+"""So old a connection takes no new calls (gRPC spreads it by a tenth): its client asks for the addresses again and goes round over
+all that are there by then. Calls and streams that are under way stay where they are, for as long as they like."""
+ADDRESS_SECONDS = 5
+"""Least time between two questions for the addresses of a name."""
+_FOR_EVER_MS = 2**31 - 1
 
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -58,9 +64,9 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_concurrent_streams", MAX_CALLS_PER_CONNECTION),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
     ("grpc.max_connection_idle_ms", IDLE_CONNECTION_SECONDS * 1000),
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1000),
+    ("grpc.max_connection_age_grace_ms", _FOR_EVER_MS),
 )
-"""No maximum age of connections: it would end every Deliver, Publish and Append stream with it, for nothing that a restart
-does not do better."""
 
 CLIENT_OPTIONS: tuple[tuple[str, Any], ...] = (
     *OPTIONS,
@@ -68,4 +74,5 @@ CLIENT_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
     ("grpc.service_config", '{"loadBalancingConfig":[{"round_robin":{}}]}'),
     ("grpc.enable_retries", 0),
+    ("grpc.dns_min_time_between_resolutions_ms", ADDRESS_SECONDS * 1000),
 )

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from throng.domain.errors import ErrorCode, ThrongError
+from throng.runtime.rpc_interception import Interception
 from throng.runtime.rpc_limits import CLIENT_OPTIONS, MAX_WAITING_CALLS, SERVER_OPTIONS
 from throng.runtime.rpc_metrics import RpcMetrics
 from throng.runtime.rpc_security import PLAIN, RpcSecurity
@@ -23,36 +24,14 @@ from throng.runtime.rpc_tokens import TokenChannel, TokenCheck
 _log = structlog.get_logger("throng.rpc")
 
 
-class _Interceptor(grpc.ServerInterceptor):
+class _Interceptor(Interception, grpc.ServerInterceptor):
     """Checks tokens, counts calls, and turns a ThrongError into its status and anything else into INTERNAL without a trace to the
     caller."""
 
-    def __init__(self, metrics: RpcMetrics, check: TokenCheck) -> None:
-        self._metrics = metrics
-        self._check = check
-
     def intercept_service(self, continuation: Any, details: Any) -> Any:
-        handler = continuation(details)
-        if handler is None:
-            return handler
-        method = details.method.rsplit(".", 1)[-1]
-        if not self._check.allows(details):
-            return self._refusal(method)
-        if details.method.startswith("/grpc."):
-            return handler
-        if handler.response_streaming:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-            wrapped: Any = self._stream(method, behaviour)
-        else:
-            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-            wrapped = self._unary(method, behaviour, timed=not handler.request_streaming)
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)
+        return self._handled(continuation(details), details)
 
     def _refusal(self, method: str) -> Any:
-        """A handler that reads nothing of the call and ends it; it fits methods of every kind."""
-
         def call(_requests: Any, context: Any) -> Iterator[Any]:
             code = _abort(method, self._check.refused(method, context.peer()), context)
             self._metrics.ended(method, code, None)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import pydantic
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -24,6 +25,14 @@ class ServiceSettings(BaseSettings):
     """Base of every service's settings; a subclass sets `service` and `model_config = service_config("<service>")`."""
 
     service: ClassVar[str] = ""
+
+    metrics_host: str = Field("127.0.0.1", description="Address on which metrics_port is served.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="Port of /metrics of this very process, of an edge /healthz and /readyz as well; 0: any free one; empty: none.",
+    )
 
 
 def service_config(service: str) -> SettingsConfigDict:

@@ -7,6 +7,7 @@ In: a private folder. Out: a server on 127.0.0.1 that is killed, paused and star
 - `kafka_jars.py`     fetches Kafka by Maven once and keeps it
 - `mariadb.py`        MariaDB
 - `redis.py`          Redis, and a Redis Cluster of several nodes
+- `prometheus.py`     Prometheus, which scrapes services and judges rules
 - `fault_proxy.py`    a TCP proxy that cuts, stalls, delays and slows connections
 - `packages.py`       installs what is missing
 """
@@ -15,12 +16,14 @@ from throng.testing.servers.fault_proxy import FaultProxy
 from throng.testing.servers.kafka import KafkaServer
 from throng.testing.servers.mariadb import MariaDBServer
 from throng.testing.servers.process import ServerMissing, free_port
+from throng.testing.servers.prometheus import PrometheusServer
 from throng.testing.servers.redis import RedisClusterServers, RedisServer
 
 __all__ = [
     "FaultProxy",
     "KafkaServer",
     "MariaDBServer",
+    "PrometheusServer",
     "RedisClusterServers",
     "RedisServer",
     "ServerMissing",
