@@ -10,10 +10,13 @@ Invariants: the hub thread never waits; nothing but the two mailboxes crosses be
 task, a timer or a queue (I8); a user gets no byte of a group before its membership is checked (I9).
 
 - `app.py`       composition root: both threads, start and stop in order
+- `business.py`  its half that speaks gRPC and Kafka
 - `settings.py`  what an operator may choose
 - `metrics.py`   what is counted
 - `ports.py`     what sessions need from the services behind the edge, and what they are told
 - `servicer.py`  EdgeService: what routers deliver, drain
+- `front.py`     the addresses of HTTP, and when they are listened on
+- `descriptors.py` how many clients the limit of open files allows
 - `door.py`      hub and sessions together
 - `load.py`      how busy the edge is
 - `http/`        Tornado: the upgrade, the page, `/v1/…`, health, metrics

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import pathlib
 import re
 import socket
@@ -15,54 +16,48 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
-import grpc.aio
 import structlog
-import tornado.httpserver
 from prometheus_client import CollectorRegistry, generate_latest
 
 from edge.adapters.client_codec import make_codecs
-from edge.adapters.grpc_upstream import GrpcUpstream
 from edge.adapters.hub_gate import HubGate
-from edge.adapters.link_watch import LinkWatch
 from edge.adapters.proto_values import to_event
-from edge.adapters.route_reporter import EdgeIdentity, LoadSample, RouteReporter
-from edge.adapters.router_client import RouterClient
+from edge.adapters.route_reporter import DrainOrder, EdgeIdentity, LoadSample, RouteReporter
+from edge.business import Business
 from edge.core.hub import Hub
 from edge.core.hub_counters import HubCounters
 from edge.core.hub_settings import HubSettings
+from edge.core.resume_tokens import KEY_PURPOSE
 from edge.core.session_counters import SessionCounters
 from edge.core.session_settings import EdgeIdentity as SessionIdentity
 from edge.core.session_settings import SessionSettings
 from edge.core.sessions import EdgeSessions
+from edge.descriptors import plan_descriptors
 from edge.door import HubDoor
+from edge.front import Front
 from edge.http.admission import UpgradeRules
-from edge.http.application import make_server
 from edge.http.handshake_budget import HandshakeBudget
 from edge.http.readiness import Readiness
 from edge.http.services import HttpLimits, HttpServices, PageConfig
 from edge.http.site import load_site
 from edge.load import CpuShare
 from edge.metrics import CountedParts, EdgeMetrics, PartsCollector, Registration
+from edge.native.library import NativeBulkSend, NativeMissingError, choose_bulk_send
 from edge.servicer import EdgeServicer
 from edge.settings import EdgeSettings
 from throng import __version__
-from throng.adapters.grpc_uplink import GrpcUplinkProducer
 from throng.adapters.jwt_tokens import JwtTokenVerifier, TokenIssuer, TokenKey, load_public_key, load_secret
 from throng.adapters.system_clock import SystemClock
-from throng.api.edge.v1 import edge_pb2_grpc
 from throng.domain.close_codes import CloseCode
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import EdgeId
 from throng.ports.clock import Clock
 from throng.ports.uplink import UplinkProducer
-from throng.runtime import rpc_aio
 from throng.runtime.aio_thread import AioThread
+from throng.runtime.file_limit import raise_file_limit
 
 _CALL_SECONDS = 10.0
-_GRACE_SECONDS = 1.0
-_BACKLOG = 4_096
 _CLOSE_SECONDS = 2.0
 _FLUSH_SECONDS = 2.0
 _LOOK_SECONDS = 0.02
@@ -70,97 +65,9 @@ _BUILT_PAGE = pathlib.Path(__file__).parent / "static"
 _log = structlog.get_logger("throng.edge")
 
 
-class OwnProducer(UplinkProducer, Protocol):
-    """The way to the uplink that an edge opens and closes itself."""
-
-    @property
-    def records_in_flight(self) -> int:
-        """Records appended and not settled."""
-        ...
-
-
-class _Business:
-    """Everything of an edge that speaks gRPC. All methods run in the business loop."""
-
-    def __init__(self, settings: EdgeSettings, metrics: EdgeMetrics, producer: UplinkProducer | None) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self.security = settings.rpc_security()
-        self._loop = asyncio.get_running_loop()
-        self._group_channel = rpc_aio.channel(settings.group_addresses, self.security)
-        self._unread_channel = rpc_aio.channel(settings.unread_addresses, self.security)
-        self._router_channels = [rpc_aio.channel([address], self.security) for address in settings.router_addresses]
-        self.own_producer: OwnProducer | None = None
-        if producer is None:
-            producer = self.own_producer = self._make_producer()
-        self.reporter: RouteReporter | None = None
-        self.router = RouterClient(self._router_channels, self._loop)
-        self.upstream = GrpcUpstream(
-            self._group_channel,
-            self._unread_channel,
-            producer,
-            report_routes=lambda changes: self.reporter.report(changes) if self.reporter is not None else None,
-            call_ended=metrics.call_ended,
-            call_timeout_seconds=settings.call_timeout_ms / 1000,
-            max_calls_under_way=settings.max_calls_under_way,
-        )
-        self.upstream.start(self._loop)
-        self._watch: LinkWatch | None = None
-        self._server: rpc_aio.AioServer | None = None
-        self._servicer: EdgeServicer | None = None
-
-    def _make_producer(self) -> OwnProducer:
-        settings = self._settings
-        if settings.uplink == "grpc":
-            return GrpcUplinkProducer(self._open_uplink, self._loop)
-        from throng.adapters.kafka_uplink_producer import KafkaUplinkProducer
-
-        made = KafkaUplinkProducer(
-            settings.kafka_access(), settings.kafka_topic_settings(), settings.kafka_limits(), name="throng-edge-producer"
-        )
-        self._metrics.kafka.watch_producer(made.sender)
-        made.start()
-        return made
-
-    def _open_uplink(self) -> grpc.aio.Channel:
-        return rpc_aio.channel(self._settings.group_addresses, self.security)
-
-    def watch(self, on_change: Callable[[bool], None]) -> None:
-        """Begins to look whether group_svc answers."""
-        self._watch = LinkWatch(self._group_channel, on_change, replicas=len(self._settings.group_addresses))
-        self._watch.start()
-
-    async def serve(self, servicer: EdgeServicer) -> int:
-        """Serves routers; returns the port."""
-        self._servicer = servicer
-        self._server = rpc_aio.AioServer(self._metrics.rpc, security=self.security)
-        self._server.add(edge_pb2_grpc.add_EdgeServiceServicer_to_server, servicer, "throng.edge.v1.EdgeService")
-        return await self._server.start(f"{self._settings.internal_host}:{self._settings.internal_port}")
-
-    async def not_serving(self) -> None:
-        """Tells health checks and routers that this edge takes no more clients."""
-        if self._server is not None:
-            await self._server.set_serving(serving=False)
-        if self.reporter is not None:
-            self.reporter.report_load()
-
-    async def close(self) -> None:
-        """Ends streams, then servers, then what is under way."""
-        if self._servicer is not None:
-            self._servicer.end_streams()
-        if self.reporter is not None:
-            await self.reporter.stop()
-        if self._watch is not None:
-            await self._watch.stop()
-        if self._server is not None:
-            await self._server.stop(_GRACE_SECONDS)
-        await self.upstream.stop()
-        for channel in (self._group_channel, self._unread_channel, *self._router_channels):
-            await channel.close(None)
-
-
 class EdgeApp:
-    """One edge: a `Part`. `http_address` and `grpc_address` hold what was bound, `edge_id` and `incarnation` who it is."""
+    """One edge: a `Part`. `http_address`, `operations_address` and `grpc_address` hold what was bound, `edge_id` and `incarnation`
+    who it is."""
 
     name = "edge"
 
@@ -193,13 +100,14 @@ class EdgeApp:
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="edge-metrics")
         self._hub_counters = HubCounters()
         self._session_counters = SessionCounters()
-        self._business: _Business | None = None
+        self._bulk_send: NativeBulkSend | None = None
+        self._business: Business | None = None
         self._door: HubDoor | None = None
-        self._http: tornado.httpserver.HTTPServer | None = None
-        self._sockets: list[socket.socket] = []
+        self._front: Front | None = None
         self._registration: Registration | None = None
         self._stopped = False
         self.http_address = ""
+        self.operations_address = ""
         self.grpc_address = ""
         self.edge_id = ""
         self.incarnation = 0
@@ -210,10 +118,11 @@ class EdgeApp:
         """Returns when clients are served; they are admitted as soon as a router has applied the routes (`wait_ready`).
 
         Raises:
-            ThrongError: an address is taken, or a key file cannot be used.
+            ThrongError: an address is taken, a key file cannot be used, or a native part is wanted that is not there.
         """
         settings = self._settings
         key = load_secret(settings.jwt_secret_file) if settings.jwt_secret_file is not None else _public_key(settings)
+        self._bulk_send = _choose_bulk_send(settings)
         self._bind()
         self.incarnation = self._clock.now_ms()
         self._hub_thread.start()
@@ -221,7 +130,8 @@ class EdgeApp:
         self._hub_thread.run(self._open_hub(), _CALL_SECONDS)
         self._aio.run(self._serve_routers(), _CALL_SECONDS)
         self._hub_thread.run(self._serve_clients(key), _CALL_SECONDS)
-        _log.info("edge_started", edge_id=self.edge_id, http=self.http_address, grpc=self.grpc_address)
+        addresses = {"http": self.http_address, "grpc": self.grpc_address, "operations": self.operations_address}
+        _log.info("edge_started", edge_id=self.edge_id, **addresses)
 
     def wait_ready(self, timeout_seconds: float) -> bool:
         """Waits until new clients may come, at most so long; tells whether they may."""
@@ -229,20 +139,19 @@ class EdgeApp:
 
     def _bind(self) -> None:
         settings = self._settings
-        try:
-            family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-            listening = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-        except OSError as error:
-            address = f"{settings.host}:{settings.port}"
-            raise ThrongError(ErrorCode.UNAVAILABLE, f"cannot listen on {address}; is the port taken?") from error
-        listening.setblocking(False)
-        self._sockets = [listening]
-        port = listening.getsockname()[1]
-        self.http_address = f"{settings.host}:{port}"
-        self.edge_id = settings.edge_id or _default_edge_id(port)
+        wanted, limit = settings.max_connections, raise_file_limit()
+        plan = plan_descriptors(limit, wanted_connections=wanted, reserved=settings.reserved_descriptors)
+        if plan.max_connections < wanted and "max_connections" in settings.model_fields_set:
+            _log.warning("connections_capped", max_connections=plan.max_connections, wanted=wanted, open_files=limit)
+        _log.info("connections_allowed", max_connections=plan.max_connections, open_files=limit)
+        self._front = Front(settings, plan, self._hub_counters)
+        self._front.bind()
+        self.http_address = self._front.address
+        self.operations_address = self._front.operations_address
+        self.edge_id = settings.edge_id or _default_edge_id(self._front.port, shared=settings.reuse_port)
 
     async def _open_business(self) -> None:
-        self._business = _Business(self._settings, self._metrics, self._producer)
+        self._business = Business(self._settings, self._metrics, self._producer)
 
     async def _open_hub(self) -> None:
         business = self._need_business()
@@ -254,7 +163,13 @@ class EdgeApp:
             max_frame_bytes=settings.max_frame_bytes, heartbeat_interval_seconds=settings.heartbeat_interval_ms / 1000
         )
         self._door = HubDoor(
-            lambda door: Hub(handler=door, settings=hub_settings, clock=self._clock, counters=self._hub_counters),
+            lambda door: Hub(
+                handler=door,
+                settings=hub_settings,
+                clock=self._clock,
+                counters=self._hub_counters,
+                bulk=self._bulk_send,
+            ),
             lambda hub: EdgeSessions(
                 hub,
                 business.upstream,
@@ -264,6 +179,7 @@ class EdgeApp:
                 self._session_counters,
                 SessionIdentity(EdgeId(self.edge_id), self.incarnation),
             ),
+            delayed=self._metrics.loop_delayed,
         )
         self._door.start(loop)
 
@@ -294,13 +210,14 @@ class EdgeApp:
             identity,
             load=self._load,
             on_applied=self._routes_applied,
+            on_order=self._obey,
             security=business.security,
         )
         business.reporter.start()
         business.watch(self._upstream_changed)
         self._count(business, gate)
 
-    def _count(self, business: _Business, gate: HubGate) -> None:
+    def _count(self, business: Business, gate: HubGate) -> None:
         reporter, producer, door = business.reporter, business.own_producer, self._need_door()
         parts = CountedParts(
             hub=self._hub_counters,
@@ -318,7 +235,7 @@ class EdgeApp:
         self._registration = Registration(self._registry, PartsCollector(parts))
 
     async def _serve_clients(self, key: TokenKey) -> None:
-        settings = self._settings
+        settings, front = self._settings, self._need_front()
         business, door = self._need_business(), self._need_door()
         issuer = TokenIssuer(key, clock=self._clock, audience=settings.audience) if settings.dev_login else None
         services = HttpServices(
@@ -326,10 +243,15 @@ class EdgeApp:
             door=door,
             verifier=JwtTokenVerifier(key, clock=self._clock, audience=settings.audience),
             issuer=issuer,
-            rules=UpgradeRules(settings.allowed_origins, settings.allow_access_token_query, settings.max_groups_in_url),
-            limits=HttpLimits(max_connections=settings.max_connections, login_ttl_seconds=settings.dev_login_ttl_seconds),
+            rules=UpgradeRules(
+                settings.allowed_origins,
+                settings.allow_access_token_query,
+                settings.max_groups_in_url,
+                settings.permessage_deflate,
+            ),
+            limits=HttpLimits(max_connections=front.max_connections, login_ttl_seconds=settings.dev_login_ttl_seconds),
             readiness=self.readiness,
-            budget=HandshakeBudget(settings.handshakes_per_second, clock=self._clock),
+            budget=HandshakeBudget(settings.handshakes_per_second, clock=self._clock, lateness=lambda: door.lateness_seconds),
             site=load_site(settings.static_dir or _BUILT_PAGE),
             config=PageConfig(version=__version__, default_groups=settings.default_groups),
             assign=business.router.assign,
@@ -337,8 +259,9 @@ class EdgeApp:
             upgraded=self._metrics.handshake,
             render_metrics=self._render_metrics,
         )
-        self._http = make_server(services)
-        self._http.add_sockets(self._sockets)
+        front.open(services)
+        if self.readiness.ready:
+            front.listen()
 
     # While it runs --------------------------------------------------------------------------------------------------
 
@@ -348,6 +271,7 @@ class EdgeApp:
             cpu_share=self._cpu.take(),
             fanout_lag_ms=self._metrics.fan_out_lag_ms(),
             draining=self.readiness.draining,
+            max_connections=self._need_front().max_connections,
         )
 
     def _routes_applied(self) -> None:
@@ -360,10 +284,16 @@ class EdgeApp:
         self._note_readiness()
 
     def _note_readiness(self) -> None:
-        if self.readiness.ready:
-            self._ready.set()
-        else:
+        """Any thread."""
+        if not self.readiness.ready:
             self._ready.clear()
+        elif self._hub_thread.loop.is_running():
+            self._hub_thread.loop.call_soon_threadsafe(self._let_clients_come)
+
+    def _let_clients_come(self) -> None:
+        if self.readiness.ready:
+            self._need_front().listen()
+            self._ready.set()
 
     async def _render_metrics(self) -> bytes:
         loop = asyncio.get_running_loop()
@@ -377,8 +307,21 @@ class EdgeApp:
         if business.reporter is not None:
             business.reporter.report_load()
         window = self._settings.drain_window_ms if window_ms is None else window_ms
-        business.upstream.post_to_hub(lambda: door.sessions.drain(window))
+        business.upstream.post_to_hub(self._need_front().leave)
+        business.upstream.post_to_hub(lambda: door.drain(window))
         return self._hub_counters.connections
+
+    def _obey(self, order: DrainOrder) -> None:
+        """An operator wants the edge empty, or back. Business loop."""
+        if order.drain and not self.readiness.draining:
+            self._drain_soon(order.window_ms)
+        elif not order.drain and self.readiness.draining and not self._stopped:
+            self.readiness.draining = False
+            self._need_business().upstream.post_to_hub(self._need_door().sessions.undrain)
+            self._note_readiness()
+            reporter = self._need_business().reporter
+            if reporter is not None:
+                reporter.report_load()
 
     # Stop -----------------------------------------------------------------------------------------------------------
 
@@ -400,8 +343,8 @@ class EdgeApp:
             self._aio.run(self._business.close(), _CALL_SECONDS)
         if self._hub_thread.loop.is_running():
             self._hub_thread.run(self._close_hub(), _CALL_SECONDS)
-        for sock in self._sockets:
-            sock.close()
+        if self._front is not None:
+            self._front.release()
         self._hub_thread.stop()
         self._scrapes.shutdown(wait=True, cancel_futures=True)
         if self._registration is not None:
@@ -409,8 +352,9 @@ class EdgeApp:
 
     def _send_clients_away(self, door: HubDoor) -> None:
         window_ms = self._settings.drain_window_ms
+        self._hub_thread.run(_called(self._need_front().leave), _CALL_SECONDS)
         if self._hub_counters.connections and window_ms:
-            self._hub_thread.run(_called(lambda: door.sessions.drain(window_ms)), _CALL_SECONDS)
+            self._hub_thread.run(_called(lambda: door.drain(window_ms)), _CALL_SECONDS)
             self._wait_for_no_connections(window_ms / 1000 + 0.5)
         if self._hub_counters.connections:
             self._hub_thread.run(_called(lambda: door.hub.close_all(CloseCode.DRAINING, "the edge stops")), _CALL_SECONDS)
@@ -432,15 +376,18 @@ class EdgeApp:
             time.sleep(_LOOK_SECONDS)
 
     async def _close_hub(self) -> None:
-        if self._http is not None:
-            self._http.stop()
-            await self._http.close_all_connections()
+        if self._front is not None:
+            await self._front.close()
         if self._door is not None:
             self._door.stop()
 
-    def _need_business(self) -> _Business:
+    def _need_business(self) -> Business:
         assert self._business is not None
         return self._business
+
+    def _need_front(self) -> Front:
+        assert self._front is not None
+        return self._front
 
     def _need_door(self) -> HubDoor:
         assert self._door is not None
@@ -451,14 +398,23 @@ async def _called(callback: Callable[[], object]) -> None:
     callback()
 
 
+def _choose_bulk_send(settings: EdgeSettings) -> NativeBulkSend | None:
+    try:
+        chosen = choose_bulk_send(settings.native_fan_out)
+    except NativeMissingError as error:
+        raise ThrongError(ErrorCode.INVALID_ARGUMENT, str(error)) from error
+    _log.info("fan_out_chosen", by="the compiled loop" if chosen is not None else "a loop of Python")
+    return chosen
+
+
 def _public_key(settings: EdgeSettings) -> TokenKey:
     assert settings.jwt_public_key_file is not None
     return load_public_key(settings.jwt_public_key_file)
 
 
-def _default_edge_id(port: int) -> str:
-    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:50]
-    return f"{host or 'edge'}:{port}"
+def _default_edge_id(port: int, *, shared: bool) -> str:
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:44] or "edge"
+    return f"{host}:{port}.{os.getpid()}" if shared else f"{host}:{port}"
 
 
 def _reachable(address: str) -> str:
@@ -467,6 +423,7 @@ def _reachable(address: str) -> str:
 
 
 def _session_settings(settings: EdgeSettings) -> SessionSettings:
+    resume_secret = settings.resume_secret_file or settings.jwt_secret_file
     return SessionSettings(
         max_connections_per_user=settings.max_connections_per_user,
         min_send_interval_ms=settings.min_send_interval_ms,
@@ -475,4 +432,5 @@ def _session_settings(settings: EdgeSettings) -> SessionSettings:
         reconnect_base_ms=settings.reconnect_base_ms,
         reconnect_max_ms=settings.reconnect_max_ms,
         idle_timeout_ms=settings.idle_timeout_ms,
+        resume_key=load_secret(resume_secret).derive(KEY_PURPOSE) if resume_secret is not None else b"",
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from edge.core.hub_counters import HubCounters
@@ -20,6 +20,7 @@ from throng.runtime.rpc_metrics import RpcMetrics
 
 _CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_DELAY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _HANDSHAKE_OUTCOMES = (
     "accepted",
     "lost",
@@ -79,6 +80,12 @@ class EdgeMetrics:
             buckets=_LAG_BUCKETS,
             registry=registry,
         )
+        self._loop_delay = Histogram(
+            "throng_edge_loop_delay_seconds",
+            "How late the hub thread's timer of 100 ms ran: what holds up this thread holds up every client of the edge.",
+            buckets=_DELAY_BUCKETS,
+            registry=registry,
+        )
         self._lags: collections.deque[tuple[float, float]] = collections.deque(maxlen=_LAG_SAMPLES)
 
     def handshake(self, outcome: str) -> None:
@@ -101,6 +108,10 @@ class EdgeMetrics:
         self._events_read.inc(read)
         if unreadable:
             self._events_unreadable.inc(unreadable)
+
+    def loop_delayed(self, seconds: float) -> None:
+        """Notes how late a timer of the hub thread ran."""
+        self._loop_delay.observe(seconds)
 
     def fan_out_done(self, published_at_ms: int) -> None:
         """Notes the end of a block's fan-out. Hub thread."""
@@ -150,6 +161,7 @@ _HUB_LEVELS = {
 }
 _HUB_TOTALS = {
     "accepted": ("accepted_connections", "Connections taken over after their upgrade."),
+    "accept_pauses": ("accept_pauses", "Times that accepting stopped for a moment because no descriptor was left for it (I8)."),
     "received_bytes": ("received_bytes", "Bytes that clients sent."),
     "received_messages": ("received_frames", "Messages that clients sent (hop 1)."),
     "read_pauses": ("read_pauses", "Times that a connection was not read for the rest of a second because it sent too much."),
@@ -175,6 +187,7 @@ _SESSION_TOTALS = {
     "member_checks": ("member_checks", "Groups whose members were asked for because a change was missed (I9)."),
     "resets": ("epoch_resets", "Groups whose epoch changed."),
     "enters": ("enters", "Groups entered."),
+    "resumes": ("resumes", "Enters for which a resume token stood in for a membership look-up."),
     "pulls": ("pulls", "Pulls of clients (hop 8)."),
     "histories": ("histories", "Pages of older messages asked for."),
     "cache_hits": ("cache_hits", "Reads answered from the edge's cache."),
@@ -183,6 +196,7 @@ _SESSION_TOTALS = {
     "malformed": ("malformed_frames", "Frames that are no ClientFrame."),
     "parked_overflows": ("parked_overflows", "Blocks behind a gap that were given up and fetched instead (I8)."),
     "cursor_overflows": ("cursor_overflows", "Read cursors dropped because too many waited (I8)."),
+    "count_sends": ("count_sends", "Sends of online counts, and of heads to hidden pages, that went with no block; bounded (I8)."),
     "cursors_reported": ("cursors_reported", "Read cursors reported to unread_svc."),
     "events_failed": ("event_failures", "Delivered events that met a defect."),
 }
@@ -231,6 +245,16 @@ class PartsCollector(Collector):
             yield family(f"throng_edge_{level.name}", level.text, value=float(level.read()))
         sessions = self._parts.sessions
         yield _table("submissions", "Submissions of clients by outcome (hop 1).", "outcome", sessions.submissions)
+        yield _table(
+            "door_refusals",
+            "Submissions refused at the door for their pace (hop 1): within the user's interval, over this edge's share of the "
+            "group's budget, of the HIGH lane and over its reserve too, or not chosen where the group takes samples.",
+            "reason",
+            sessions.door_refusals,
+        )
+        acks = HistogramMetricFamily("throng_edge_submit_to_ack_seconds", "From taking a submission in to its ACK (hops 1 to 7).")
+        acks.add_metric([], sessions.ack_seconds.buckets(), sessions.ack_seconds.seconds)
+        yield acks
         yield _table("refused_requests", "Refused requests that were no submissions, by code.", "code", sessions.failures)
         yield _table("session_closes", "Connections that sessions closed, by close code.", "reason", sessions.closed)
         closes = CounterMetricFamily(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from throng.domain.errors import ThrongError
 from throng.domain.group import Group, Member, Role
 from throng.domain.ids import ConnId, GroupId, UserId
 from throng.domain.message import Submission
+from throng.domain.quick_values import quick_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class Upstream(Protocol):
     """
 
     def submit(self, submission: Submission, done: Callable[[ThrongError | None], None]) -> None:
-        """Appends to the uplink (hop 2). None: it is in the log; the ACK comes later as an event."""
+        """Appends to the uplink (hop 2). `done` is called when that fails; that it succeeded may go without saying (None), for
+        whoever waits, waits for the answer, which comes later as an event."""
         ...
 
     def enter(
@@ -134,7 +136,7 @@ class Upstream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class BlockEvent:
     """Messages arrived. `block`: the serialized throng.common.v1.Block; `messages`: each (seq, serialized Message);
     `recalled`: (target_seq, seq of the recall) among them; `json_block`: proto3 JSON when a client wants it."""
@@ -173,6 +175,25 @@ class AnswerEvent:
     error: ThrongError | None
 
 
+class AckRow(NamedTuple):
+    """One submission that is durable at (`epoch`, `seq`)."""
+
+    conn_id: ConnId
+    request_id: int
+    group_id: GroupId
+    client_msg_id: str
+    epoch: int
+    seq: int
+    sent_at_ms: int
+
+
+@quick_value(frozen=True, slots=True)
+class AcksEvent:
+    """Submissions of many connections that are durable."""
+
+    rows: Sequence[AckRow]
+
+
 @dataclass(frozen=True, slots=True)
 class MemberEvent:
     """A member's role (NONE: no member any more) or mute changed; `members_version` 0: not known."""
@@ -191,7 +212,14 @@ class GroupEvent:
     group: Group
 
 
-EdgeEvent = BlockEvent | HeadEvent | AnswerEvent | MemberEvent | GroupEvent
+@dataclass(frozen=True, slots=True)
+class OnlineEvent:
+    """Connections of groups on all edges."""
+
+    counts: Sequence[tuple[GroupId, int]]
+
+
+EdgeEvent = BlockEvent | HeadEvent | AnswerEvent | AcksEvent | MemberEvent | GroupEvent | OnlineEvent
 
 
 class EventSink(Protocol):

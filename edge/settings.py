@@ -31,6 +31,10 @@ class EdgeSettings(KafkaSettings, RpcSettings):
 
     host: str = Field("127.0.0.1", description="Address on which clients are served.")
     port: int = Field(8080, ge=0, le=65_535, description="Port on which clients are served; 0: any free one.")
+    reuse_port: bool = Field(
+        False,
+        description="Share the port with other edges of this machine and user (SO_REUSEPORT); the kernel deals clients out.",
+    )
     internal_host: str = Field("127.0.0.1", description="Address on which routers are served (gRPC).")
     internal_port: int = Field(0, ge=0, le=65_535, description="Port on which routers are served; 0: any free one.")
     internal_address: str = Field("", description="host:port at which routers reach this edge; empty: internal_host and its port.")
@@ -55,6 +59,11 @@ class EdgeSettings(KafkaSettings, RpcSettings):
 
     jwt_secret_file: pathlib.Path | None = Field(None, description="File with the secret for HS256 tokens, at least 32 bytes.")
     jwt_public_key_file: pathlib.Path | None = Field(None, description="File with the public key (PEM) for EdDSA tokens.")
+    resume_secret_file: pathlib.Path | None = Field(
+        None,
+        description="File with the secret for resume tokens, at least 32 bytes, the same on all edges; empty: jwt_secret_file's;"
+        " without either, returning clients are looked up.",
+    )
     audience: str = Field("throng", min_length=1, description="Audience that tokens must name.")
     allowed_origins: CommaList = Field(
         (), description="Origins of pages that may connect, separated by commas; empty: the edge's own host; *: any."
@@ -64,26 +73,46 @@ class EdgeSettings(KafkaSettings, RpcSettings):
     dev_login_ttl_seconds: int = Field(7 * 86_400, ge=60, description="Life of a token that development login gives, seconds.")
     default_groups: CommaList = Field(("lobby",), description="Groups that the page enters for a new user, separated by commas.")
 
-    max_connections: int = Field(100_000, ge=1, description="Connections on this edge; above it upgrades get 503 with Retry-After.")
+    max_connections: int = Field(
+        100_000,
+        ge=1,
+        description="Connections on this edge, or what the limit of open files allows; above it upgrades get 503 with Retry-After.",
+    )
+    reserved_descriptors: int = Field(
+        64, ge=32, le=65_536, description="Open files kept for everything but HTTP and clients, such as links to other services."
+    )
     max_connections_per_user: int = Field(20, ge=0, description="Connections of one user on this edge; 0: no limit.")
     max_groups_in_url: int = Field(100, ge=1, le=500, description="Groups that a client may name in the URL.")
     handshakes_per_second: int = Field(
-        0, ge=0, description="Upgrades per second that are admitted; above it 503 with Retry-After; 0: no limit."
+        2_000,
+        ge=0,
+        description="Upgrades per second that are admitted, fewer while the hub is late; above it 503, Retry-After; 0: no limit.",
     )
     min_send_interval_ms: int = Field(
         1_000,
         ge=0,
         le=3_600_000,
-        description="Least time between two messages of a user in a group at the door, milliseconds; a group's shorter one wins.",
+        description="Told to clients as the usual interval, milliseconds. Above 0 the door keeps each group's own interval, also "
+        "that of slow mode; 0: only the group service does.",
     )
     heartbeat_interval_ms: int = Field(30_000, ge=1_000, le=600_000, description="Pace of protocol pings, milliseconds.")
     idle_timeout_ms: int = Field(
         60_000, ge=0, description="A connection that entered no group for so long is closed, milliseconds; 0: never."
     )
     max_frame_bytes: int = Field(65_536, ge=1_024, le=4_194_304, description="Largest frame of a client, bytes.")
+    native_fan_out: Literal["auto", "off", "on", "ring"] = Field(
+        "auto",
+        description="Send to groups by the loop that edge.native.build compiles: auto: where it was built; on: always;"
+        " ring: always, with io_uring; off: never.",
+    )
+    permessage_deflate: bool = Field(
+        True,
+        description="Compress frames for clients that offer permessage-deflate, once for all of a group.",
+    )
     reconnect_base_ms: int = Field(500, ge=1, le=600_000, description="First bound for reconnecting, milliseconds.")
     reconnect_max_ms: int = Field(30_000, ge=1, le=600_000, description="Largest bound for reconnecting, milliseconds.")
     drain_window_ms: int = Field(5_000, ge=0, le=600_000, description="Time over which clients leave at stop, milliseconds.")
+    public_metrics: bool = Field(True, description="Serve /metrics on the clients' port as well; false: on metrics_port alone.")
     static_dir: pathlib.Path | None = Field(None, description="Folder of the built page; empty: the one in the package.")
 
     @field_validator("group_addresses", "router_addresses", "unread_addresses")

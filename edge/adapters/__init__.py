@@ -11,8 +11,10 @@
 - `client_codec_json.py`      text frames
 - `client_codec_requests.py`  ClientFrame into requests
 - `client_codec_responses.py` responses into ServerFrame
+- `message_json.py`            a message in JSON
 - `client_codec_messages.py`  the little that sessions know of a message
 - `hub_gate.py`       delivered events into the hub thread (hop 6)
 - `loop_mailbox.py`   batches into a loop from any thread
+- `raw_pages.py`      pages of messages, which stay the bytes they are
 - `proto_values.py`   generated messages into values
 """

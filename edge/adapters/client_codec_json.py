@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import json_format
 
 from edge.adapters.client_codec_requests import to_request
-from edge.adapters.client_codec_responses import to_frame
+from edge.adapters.client_codec_responses import to_frame, to_group_of_entered
+from edge.adapters.message_json import dump, message_json
 from edge.core import responses
 from edge.core.requests import MalformedFrameError, Request
 from edge.protocol.frames import text_frame
 from throng.api.client.v1 import client_pb2
-from throng.api.common.v1 import message_pb2
+from throng.domain.group import Group
 
 MAX_REQUEST_ID = 2**64 - 1
 MAX_DEPTH = 16
@@ -45,11 +47,19 @@ class JsonClientCodec:
         if isinstance(response, responses.Block) and response.json is not None:
             return f'"block":{response.json}'.encode()
         fields: dict[str, Any] = json_format.MessageToDict(to_frame(response))
-        text = _dump(fields)[1:-1]
-        if isinstance(response, responses.Entered | responses.Pulled | responses.Block) and response.messages:
+        if isinstance(response, responses.Entered):
+            shared = response.shared if response.shared is not None else self.share(response.group, response.messages)
+            return b'"entered":{%b}' % b",".join(filter(None, (shared, dump(fields["entered"])[1:-1].encode())))
+        text = dump(fields)[1:-1]
+        if isinstance(response, responses.Pulled | responses.Block) and response.messages:
             messages = ",".join(map(self._message, response.messages))
             text = f'{text[:-1]},"messages":[{messages}]}}'
         return text.encode()
+
+    def share(self, group: Group, messages: Sequence[bytes]) -> bytes:
+        """Makes `"group":{…},"messages":[…]`."""
+        text = dump(json_format.MessageToDict(to_group_of_entered(group)))[1:-1]
+        return (f'{text},"messages":[{",".join(map(self._message, messages))}]' if messages else text).encode()
 
     def frame(self, prepared: bytes, request_id: int = 0) -> bytes:
         """Makes a text WebSocket frame."""
@@ -60,16 +70,12 @@ class JsonClientCodec:
     def _message(self, message: bytes) -> str:
         text = self._kept.get(message)
         if text is None:
-            text = _dump(json_format.MessageToDict(message_pb2.Message.FromString(message)))
+            text = message_json(message)
             if len(message) <= _KEPT_BYTES:
                 if len(self._kept) >= _KEPT_MESSAGES:
                     self._kept.clear()
                 self._kept[message] = text
         return text
-
-
-def _dump(fields: dict[str, Any]) -> str:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def _request_id(payload: bytes) -> int:

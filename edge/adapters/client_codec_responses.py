@@ -15,8 +15,13 @@ MAX_UINT32 = 0xFFFF_FFFF
 
 
 def to_frame(response: responses.Response) -> client_pb2.ServerFrame:
-    """Makes the frame of a response; `messages` are left out."""
+    """Makes the frame of a response; `messages` are left out, and the group of an `Entered`."""
     return _MAKERS[type(response)](response)
+
+
+def to_group_of_entered(group: Group) -> client_pb2.Entered:
+    """An `Entered` with the group alone."""
+    return client_pb2.Entered(group=_group(group))
 
 
 def _group(group: Group) -> group_pb2.Group:
@@ -34,6 +39,7 @@ def _group(group: Group) -> group_pb2.Group:
             block_max_messages=settings.block_max_messages,
             block_interval_ms=settings.block_interval_ms,
             delivery=_delivery(settings.delivery),
+            over_budget=group_pb2.OverBudget.ValueType(settings.over_budget),
         ),
         announcement=group.announcement,
         created_at_ms=group.created_at_ms,
@@ -69,26 +75,27 @@ def _welcome(welcome: responses.Welcome) -> client_pb2.ServerFrame:
 def _entered(entered: responses.Entered) -> client_pb2.ServerFrame:
     return client_pb2.ServerFrame(
         entered=client_pb2.Entered(
-            group=_group(entered.group),
             role=_role(entered.role),
             unread=_unread(entered.unread),
             deleted_seqs=entered.deleted_seqs,
             delivery=_delivery(entered.delivery),
             reset=entered.reset,
+            resume_token=entered.resume_token,
+            online=entered.online,
         )
     )
 
 
 def _ack(ack: responses.Ack) -> client_pb2.ServerFrame:
-    return client_pb2.ServerFrame(
-        ack=client_pb2.Ack(
-            group_id=ack.group_id,
-            client_msg_id=ack.client_msg_id,
-            epoch=ack.epoch,
-            seq=ack.seq,
-            sent_at_ms=ack.sent_at_ms,
-        )
-    )
+    """There is one for each message, and field by field takes half as long as by nested constructors."""
+    frame = client_pb2.ServerFrame()
+    made = frame.ack
+    made.group_id = ack.group_id
+    made.client_msg_id = ack.client_msg_id
+    made.epoch = ack.epoch
+    made.seq = ack.seq
+    made.sent_at_ms = ack.sent_at_ms
+    return frame
 
 
 def _reject(reject: responses.Reject) -> client_pb2.ServerFrame:
@@ -162,10 +169,12 @@ _MAKERS: dict[type, Callable[[Any], client_pb2.ServerFrame]] = {
     responses.Pulled: _pulled,
     responses.Groups: _groups,
     responses.UnreadCounts: _unread_counts,
+    responses.Online: lambda online: client_pb2.ServerFrame(online=client_pb2.Online(group_id=online.group_id, count=online.count)),
     responses.GroupLeft: lambda event: _event(event.group_id, left=client_pb2.Left()),
     responses.GroupRemoved: lambda event: _event(event.group_id, removed=client_pb2.Removed()),
     responses.GroupDeletedForMe: lambda event: _event(event.group_id, deleted_for_me=client_pb2.DeletedForMe(seqs=event.seqs)),
     responses.GroupChanged: lambda event: _event(event.group.group_id, changed=client_pb2.GroupChanged(group=_group(event.group))),
+    responses.Resume: lambda resume: client_pb2.ServerFrame(resume=client_pb2.Resume(group_id=resume.group_id, token=resume.token)),
     responses.Drain: lambda drain: client_pb2.ServerFrame(
         drain=client_pb2.Drain(reconnect_after_ms=min(drain.reconnect_after_ms, MAX_UINT32))
     ),

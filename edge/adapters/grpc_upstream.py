@@ -18,7 +18,8 @@ import structlog
 
 from edge.adapters.call_batches import CallBatches
 from edge.adapters.loop_mailbox import LoopMailbox, call_all
-from edge.adapters.proto_values import to_entered, to_group, to_member, to_messages, to_unread
+from edge.adapters.proto_values import to_entered, to_group, to_member, to_unread
+from edge.adapters.raw_pages import LIST_MESSAGES, RawPages
 from edge.ports import EnteredGroup, FetchedPage, GroupHead, ReadCursor, UnreadCount
 from throng.api.common.v1 import group_pb2 as common_pb2
 from throng.api.group.v1 import group_pb2, group_pb2_grpc, message_pb2, message_pb2_grpc
@@ -57,6 +58,10 @@ class GrpcUpstream:
     ) -> None:
         self._groups: Any = group_pb2_grpc.GroupServiceStub(group_channel)
         self._messages: Any = message_pb2_grpc.MessageServiceStub(group_channel)
+        self._list_messages: Any = group_channel.unary_unary(
+            LIST_MESSAGES, request_serializer=message_pb2.ListMessagesRequest.SerializeToString, response_deserializer=None
+        )
+        self._pages = RawPages()
         self._unread: Any = unread_pb2_grpc.UnreadServiceStub(unread_channel)
         self._producer = producer
         self._report_routes = report_routes
@@ -67,7 +72,7 @@ class GrpcUpstream:
         self.refused_calls = 0
         self.shed_requests = 0
         self._to_business: LoopMailbox[Callable[[], None]] = LoopMailbox(call_all)
-        self._to_hub: LoopMailbox[Callable[[], object]] = LoopMailbox(call_all)
+        self._to_hub: LoopMailbox[Callable[[], object]] = LoopMailbox(call_all, per_batch=1)  # a page may take a millisecond
         self._tasks: set[asyncio.Task[None]] = set()
         self._calling: set[asyncio.Task[Any]] = set()
         self._stopped = False
@@ -101,6 +106,8 @@ class GrpcUpstream:
         # that has not begun sees `_stopped`.
         for task in list(self._calling):
             task.cancel()
+        for batches in (self._enters, self._counts, self._deleted):
+            batches.hurry()
         while self._tasks:  # a batch that ends begins the next one, which then answers at once
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -111,9 +118,21 @@ class GrpcUpstream:
     # Hub thread ----------------------------------------------------------------------------------------------------
 
     def submit(self, submission: Submission, done: Callable[[ThrongError | None], None]) -> None:
-        """Appends to the uplink (hop 2). Called in the order of the client's frames, and so appended."""
-        if self._admit(done):
-            self._producer.append(submission, self._answering(done))
+        """Appends to the uplink (hop 2). Called in the order of the client's frames, and so appended.
+
+        Bounded by the producer. Only a failure comes back to the hub: nothing there waits for a success.
+        """
+        to_hub = self._to_hub
+
+        def appended(error: ThrongError | None) -> None:
+            if error is not None:
+                to_hub.post(lambda: done(error))
+
+        if self._stopped:
+            self.refused_calls += 1
+            appended(unavailable("the edge stops"))
+        else:
+            self._producer.append(submission, appended)
 
     def enter(
         self, user_id: UserId, group_id: GroupId, display_name: str, done: Callable[[EnteredGroup | ThrongError], None]
@@ -129,14 +148,14 @@ class GrpcUpstream:
     ) -> None:
         """Messages after one seq up to another (0: head)."""
         request = message_pb2.ListMessagesRequest(group_id=group_id, after_seq=after_seq, up_to_seq=up_to_seq, limit=limit)
-        self._call("ListMessages", lambda: self._list_messages(request), done)
+        self._call("ListMessages", lambda: self._read_page(request), done)
 
     def fetch_before(
         self, group_id: GroupId, before_seq: int, limit: int, done: Callable[[FetchedPage | ThrongError], None]
     ) -> None:
         """The newest messages below a seq (0: from the head)."""
         request = message_pb2.ListMessagesRequest(group_id=group_id, before_seq=before_seq, limit=limit)
-        self._call("ListMessages", lambda: self._list_messages(request), done)
+        self._call("ListMessages", lambda: self._read_page(request), done)
 
     def fetch_deleted(
         self, user_id: UserId, group_id: GroupId, from_seq: int, done: Callable[[Sequence[int] | ThrongError], None]
@@ -296,9 +315,8 @@ class GrpcUpstream:
             self._calling.discard(task)
             self._call_ended(method, code, asyncio.get_running_loop().time() - started)
 
-    async def _list_messages(self, request: message_pb2.ListMessagesRequest) -> FetchedPage:
-        response = await self._messages.ListMessages(request, timeout=self._timeout_seconds)
-        return FetchedPage(response.epoch, response.head_seq, response.after_seq, to_messages(response.messages))
+    async def _read_page(self, request: message_pb2.ListMessagesRequest) -> FetchedPage:
+        return self._pages.read(await self._list_messages(request, timeout=self._timeout_seconds))
 
     async def _enter_batch(self, requests: Sequence[group_pb2.EnterRequest]) -> Sequence[EnteredGroup | ThrongError]:
         async def call() -> Sequence[EnteredGroup | ThrongError]:

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from edge.ports import AnswerEvent, BlockEvent, EdgeEvent, EnteredGroup, GroupEvent, HeadEvent, MemberEvent, UnreadCount
+from edge.ports import (
+    AckRow,
+    AcksEvent,
+    AnswerEvent,
+    BlockEvent,
+    EdgeEvent,
+    EnteredGroup,
+    GroupEvent,
+    HeadEvent,
+    MemberEvent,
+    OnlineEvent,
+    UnreadCount,
+)
 from throng.api.common.v1 import group_pb2, message_pb2
 from throng.api.edge.v1 import edge_pb2
 from throng.api.group.v1 import group_pb2 as group_service_pb2
 from throng.api.unread.v1 import unread_pb2
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.group import Delivery, Group, GroupSettings, Member, Role
+from throng.domain.group import Delivery, Group, GroupSettings, Member, OverBudget, Role
 from throng.domain.ids import ConnId, GroupId, UserId
 
 _ROLES: dict[int, Role] = {int(role): role for role in Role}
 _DELIVERIES: dict[int, Delivery] = {int(delivery): delivery for delivery in Delivery}
+_POLICIES: dict[int, OverBudget] = {int(OverBudget.REJECT): OverBudget.REJECT, int(OverBudget.SAMPLE): OverBudget.SAMPLE}
+_row: Callable[[Iterable[Any]], AckRow] = AckRow._make
 _CODES: dict[int, ErrorCode] = {int(code): code for code in ErrorCode}
 
 
@@ -37,6 +52,7 @@ def to_group(proto: group_pb2.Group) -> Group:
             block_max_messages=settings.block_max_messages,
             block_interval_ms=settings.block_interval_ms,
             delivery=_DELIVERIES.get(settings.delivery, Delivery.INLINE),
+            over_budget=_POLICIES.get(settings.over_budget, OverBudget.REJECT),
         ),
         announcement=proto.announcement,
         created_at_ms=proto.created_at_ms,
@@ -81,6 +97,8 @@ def to_event(data: bytes, *, wants_json: Callable[[GroupId], bool]) -> EdgeEvent
     group_id = GroupId(proto.group_id)
     if kind == "block":
         return _to_block(proto, json_wanted=wants_json(group_id))
+    if kind == "acks":
+        return _to_acks(proto.acks)
     if kind == "answer":
         return _to_answer(proto.answer)
     if kind == "head":
@@ -92,6 +110,8 @@ def to_event(data: bytes, *, wants_json: Callable[[GroupId], bool]) -> EdgeEvent
         )
     if kind == "group_changed":
         return GroupEvent(to_group(proto.group_changed))
+    if kind == "online":
+        return OnlineEvent([(GroupId(each.group_id), each.online) for each in proto.online.groups])
     return None
 
 
@@ -111,6 +131,11 @@ def _to_block(proto: edge_pb2.EdgeEvent, *, json_wanted: bool) -> BlockEvent | N
         json_block=json_block,
         published_at_ms=proto.published_at_ms,
     )
+
+
+def _to_acks(acks: edge_pb2.Acks) -> AcksEvent:
+    columns = (acks.conn_ids, acks.request_ids, acks.group_ids, acks.client_msg_ids, acks.epochs, acks.seqs, acks.sent_at_ms)
+    return AcksEvent(list(map(_row, zip(*columns, strict=True))))
 
 
 def _to_answer(answer: edge_pb2.Answer) -> AnswerEvent:

@@ -44,6 +44,15 @@ class LoadSample:
     cpu_share: float
     fanout_lag_ms: int
     draining: bool
+    max_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainOrder:
+    """What an operator wants: `drain` over `window_ms` (None: the edge's setting), or to serve again."""
+
+    drain: bool
+    window_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +109,18 @@ class RouteReporter:
         *,
         load: Callable[[], LoadSample],
         on_applied: Callable[[], None],
+        on_order: Callable[[DrainOrder], None] = lambda order: None,
         pace: ReportPace | None = None,
         security: RpcSecurity = PLAIN,
     ) -> None:
-        """`on_applied` runs in the business loop whenever new routes have come to stand in the registry."""
+        """`on_applied` runs in the business loop whenever new routes have come to stand in the registry, `on_order` once for each
+        order of an operator."""
         self._addresses = list(router_addresses)
         self._identity = identity
         self._load = load
         self._on_applied = on_applied
+        self._on_order = on_order
+        self._obeyed_order_id = 0
         self._pace = pace or ReportPace()
         self._security = security
         self._table = RouteTable()
@@ -244,6 +257,7 @@ class RouteReporter:
                 cpu_share=sample.cpu_share,
                 fanout_lag_ms=sample.fanout_lag_ms,
                 draining=sample.draining,
+                max_connections=sample.max_connections,
             )
         )
 
@@ -252,6 +266,11 @@ class RouteReporter:
         if response.snapshot_wanted:
             stream.snapshot_wanted = True
             self._wake.set()
+        order = response.order
+        if order.order_id > self._obeyed_order_id:
+            self._obeyed_order_id = order.order_id
+            _log.info("edge_ordered", drain=order.drain, window_ms=order.window_ms)
+            self._on_order(DrainOrder(order.drain, order.window_ms or None))
         if stream.announce_ids and stream.announce_ids[0] <= stream.applied_id:
             if not self.connected:
                 self.connected = True

@@ -14,11 +14,15 @@ The hub:
 - `hub_settings.py`     its limits and intervals
 - `hub_counters.py`     what it counts
 - `connection.py`       one connection
+- `ready_turns.py`        sockets that are ready, some in each turn
 - `reader.py`           bytes in
 - `sender.py`           frames out to one connection
 - `outbox.py`           what a slow connection has not taken
 - `socket_array.py`     sockets that get the same frames
+- `array_pair.py`       those with compression and those without
+- `bulk_send.py`        a loop outside the interpreter, where there is one
 - `fan_out.py`          shared frames to arrays, in slices
+- `in_turns.py`         many that end or waited at once, some in each turn
 - `timing_wheel.py`     heartbeats
 
 The sessions:
@@ -26,6 +30,7 @@ The sessions:
 - `session.py`          one session, and its part in each group
 - `session_settings.py` bounds and paces
 - `session_counters.py` what is counted
+- `latency_counts.py`   a histogram for hot paths
 - `links.py`            what sessions need of the hub
 - `codec.py`            what they need of the wire format
 - `requests.py`         what clients ask
@@ -35,10 +40,14 @@ The sessions:
 - `users.py`            users, their last sends and ACKs
 - `parts.py`            parts in groups begun and ended
 - `entering.py`         taking part: membership, page, counts together
+- `membership.py`       whether a user takes part: by a resume token, or asked
+- `resume_tokens.py`    a known membership, signed
 - `reading.py`          pull, history, lists, cursors, deletions
 - `page_cut.py`         what fits into one answer
 - `submissions.py`      sends and recalls until their answer
 - `answer_watch.py`     refuses submissions while no answers come
+- `send_door.py`        interval, slow mode and this edge's share of a group's budget
+- `budget_share.py`     the buckets of that share, and the lot
 - `send_rules.py`       what a submission must look like
 - `read_cursors.py`     cursors in batches
 - `departures.py`       token expiry, idle pages, drain
@@ -50,6 +59,7 @@ The rooms:
 - `feed.py`             blocks in order, gaps closed
 - `head_watch.py`       heads compared every 2 s
 - `member_watch.py`     asks who is a member when a change was missed
+- `presence.py`         online counts, and heads for hidden pages, paced
 - `range_reader.py`     ranges from cache or upstream
 - `single_flight.py`    one call however many wait
 """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge.core.requests import Request
 from edge.core.responses import Response
+from throng.domain.group import Group
 
 
 class ClientCodec(Protocol):
@@ -22,6 +24,10 @@ class ClientCodec(Protocol):
 
     def prepare(self, response: Response) -> bytes:
         """Serializes a response without its request_id, so that many answers can share it."""
+        ...
+
+    def share(self, group: Group, messages: Sequence[bytes]) -> bytes:
+        """Serializes the parts of an `Entered` that are the same for many."""
         ...
 
     def frame(self, prepared: bytes, request_id: int = 0) -> bytes:

@@ -30,12 +30,14 @@ class Connection:
     Attributes:
         session: free for the layer above; the hub never looks at it.
         binary: whether messages are binary frames (`throng.v1.protobuf`) or text frames (`throng.v1.json`).
+        deflate: whether permessage-deflate was negotiated.
     """
 
     __slots__ = (
         "arrays",
         "binary",
         "close_code",
+        "deflate",
         "fd",
         "frames_in_window",
         "missed_pings",
@@ -48,10 +50,11 @@ class Connection:
         "window_bytes",
     )
 
-    def __init__(self, sock: socket.socket, fd: int, *, binary: bool) -> None:
+    def __init__(self, sock: socket.socket, fd: int, *, binary: bool, deflate: bool = False) -> None:
         self.sock = sock
         self.fd = fd
         self.binary = binary
+        self.deflate = deflate
         self.session: Any = None
         self.state = ConnectionState.OPEN
         self.close_code = 0

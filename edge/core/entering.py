@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge.core.feed import RoomFeed
+from edge.core.membership import Membership
 from edge.core.page_cut import newest_within, oldest_within
 from edge.core.parts import Parts
 from edge.core.range_reader import Range, RangeReader
 from edge.core.read_cursors import ReadCursors
-from edge.core.replies import Replies
 from edge.core.requests import Enter, Request
 from edge.core.responses import Entered
-from edge.core.room import Room, wants_blocks
+from edge.core.room import Room, SharedPage, wants_of
 from edge.core.session import Part, Session
 from edge.core.session_counters import SessionCounters
 from edge.core.session_settings import SessionSettings
@@ -83,7 +83,7 @@ class Entrance:
         feed: RoomFeed,
         reader: RangeReader,
         cursors: ReadCursors,
-        replies: Replies,
+        membership: Membership,
         settings: SessionSettings,
         counters: SessionCounters,
     ) -> None:
@@ -92,7 +92,8 @@ class Entrance:
         self._feed = feed
         self._reader = reader
         self._cursors = cursors
-        self._replies = replies
+        self._replies = parts.replies
+        self._membership = membership
         self._settings = settings
         self._counters = counters
 
@@ -129,10 +130,9 @@ class Entrance:
     def _ask(self, entering: Entering) -> None:
         entering.attempts += 1
         entering.removed = False
-        session = entering.session
-        self._upstream.enter(
-            session.user_id, entering.group_id, session.display_name, lambda result: self._on_member(entering, result)
-        )
+        # A token is believed once: what made the first attempt fail may be what the token does not know.
+        token = entering.request.resume_token if entering.attempts == 1 else ""
+        self._membership.ask(entering.session, entering.group_id, token, lambda result: self._on_member(entering, result))
 
     def _on_member(self, entering: Entering, result: EnteredGroup | ThrongError) -> None:
         if isinstance(result, ThrongError):
@@ -239,12 +239,38 @@ class Entrance:
         entering.room = None
         self._end(entering)
         self._counters.enters += 1
-        page = self._brought_up(room, entering)
+        page = self._shared_page(room, entering)
         deleted = [seq for seq in entering.deleted if seq > page.after_seq]
-        response = Entered(room.current_group(), member.role, page.messages, entering.unread, deleted, delivery, entering.reset)
+        token = self._membership.token(session, part)
+        response = Entered(
+            room.group,
+            member.role,
+            (),
+            entering.unread,
+            deleted,
+            delivery,
+            entering.reset,
+            token,
+            shared=page.shared,
+            online=room.online,
+        )
         self._replies.send(session, response, entering.request.request_id)
-        room.add(session.connection, inline=wants_blocks(delivery, hidden=session.hidden))
+        room.add(session.connection, wants=wants_of(delivery, hidden=session.hidden))
         entering.replay(session, entering.held)
+
+    def _shared_page(self, room: Room, entering: Entering) -> SharedPage:
+        """Group and page, serialized; most of a crowd want the same ones, and those of the cache are kept for them."""
+        binary, after_seq = entering.session.connection.binary, entering.page.after_seq
+        key = (binary, after_seq, _continues(entering))
+        kept = room.pages.get(key)
+        if kept is not None and kept.group is room.group:
+            return kept
+        page = self._brought_up(room, entering)
+        shared = self._replies.codec(entering.session).share(room.current_group(), page.messages)
+        made = SharedPage(room.group, page.after_seq, shared)
+        if after_seq >= room.cache.floor and page.last_seq == room.head:
+            room.keep_page(key, made)
+        return made
 
     def _brought_up(self, room: Room, entering: Entering) -> Range:
         """The page with what came meanwhile, within the sizes of an answer."""
@@ -252,7 +278,7 @@ class Entrance:
         if room.cache.floor <= page.last_seq < room.head:
             page = Range(page.after_seq, page.messages + room.cache.between(page.last_seq, room.head))
         page = Range(page.after_seq, room.blanked(page.after_seq, list(page.messages)))
-        if entering.request.seq and not entering.reset and page.after_seq == entering.request.seq:
+        if _continues(entering):
             return oldest_within(page, PAGE_MAX, bound)
         return newest_within(page, PAGE_MAX, bound)
 
@@ -293,6 +319,12 @@ class Entrance:
         """The group is left while it is being entered."""
         for entering in session.entering or ():
             entering.cancelled |= entering.group_id == group_id
+
+
+def _continues(entering: Entering) -> bool:
+    """The page begins where the client stands; otherwise it is the newest one."""
+    seq = entering.request.seq
+    return seq > 0 and not entering.reset and entering.page.after_seq == seq
 
 
 def _wanted(request: Enter, room: Room, *, reset: bool) -> tuple[int, int]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from operator import length_hint
 
 import structlog
 
+from edge.core.array_pair import ArrayPair
+from edge.core.bulk_send import BulkSend
 from edge.core.connection import Connection
 from edge.core.hub_counters import HubCounters
 from edge.core.hub_settings import HubSettings
@@ -35,20 +38,30 @@ class FanOut:
         counters: HubCounters,
         sender: Sender,
         on_broken: Callable[[Connection], None],
+        bulk: BulkSend | None = None,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """Makes it; with `bulk`, passes are served by it, otherwise by a loop of Python."""
         self._settings = settings
         self._counters = counters
         self._sender = sender
         self._on_broken = on_broken
         self._now = now
+        self._serve = self._serve_by_loop if bulk is None else partial(self._serve_in_bulk, bulk)
         self._waiting: deque[SocketArray] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def queue(self, array: SocketArray, frame: bytes, *, head_frame: HeadFrame, on_done: FrameDone | None) -> None:
-        """Queues a frame for all connections of an array."""
+    def queue(self, pair: ArrayPair, frame: bytes, *, head_frame: HeadFrame, on_done: FrameDone | None) -> None:
+        """Queues a frame, compressed for those who negotiated it, for all connections of a pair."""
+        variants = pair.variants(frame)
+        if len(variants) > 1 and on_done is not None:
+            on_done = _sum_up(len(variants), on_done)
+        for array, variant in variants:
+            self._queue(array, variant, head_frame, on_done)
+
+    def _queue(self, array: SocketArray, frame: bytes, head_frame: HeadFrame, on_done: FrameDone | None) -> None:
         self._counters.fan_out_frames += 1
         self._counters.pending_frames += 1
         array.head_frame = head_frame
@@ -101,7 +114,7 @@ class FanOut:
         self._counters.pending_frames -= len(frames)
         self._counters.fan_out_passes += 1
 
-    def _serve(self, array: SocketArray, deadline: float) -> bool:
+    def _serve_by_loop(self, array: SocketArray, deadline: float) -> bool:
         """Serves places below the cursor until the deadline; whether all are served."""
         frame = array.pass_frame
         assert frame is not None
@@ -135,6 +148,29 @@ class FanOut:
             array.cursor = start
             array.pass_sent += end - start - failed
             if start and now() >= deadline:
+                return False
+        return True
+
+    def _serve_in_bulk(self, bulk_send: BulkSend, array: SocketArray, deadline: float) -> bool:
+        """As `_serve_by_loop`."""
+        frame = array.pass_frame
+        assert frame is not None
+        while array.cursor:
+            end = array.cursor
+            start, troubles = bulk_send(array.descriptors, end, frame, max(0.0, deadline - self._now()))
+            # All are looked up before anything is done: who breaks leaves at once, and another takes its place.
+            troubled = [(array.connections[place], result) for place, result in troubles]
+            array.cursor = start
+            failed = 0
+            for connection, result in troubled:
+                if connection.outbox is not None:
+                    connection.outbox.push_shared(array, frame)
+                elif result < 0:
+                    failed += not self._rescue(connection, array, frame, 0, OSError(-result, "send"))
+                else:
+                    failed += not self._rescue(connection, array, frame, result, None)
+            array.pass_sent += end - start - failed
+            if array.cursor and self._now() >= deadline:
                 return False
         return True
 
@@ -181,5 +217,18 @@ def _tell_all(listeners: list[FrameDone]) -> FrameDone:
     def tell(sent: int) -> None:
         for listener in listeners:
             listener(sent)
+
+    return tell
+
+
+def _sum_up(parts: int, listener: FrameDone) -> FrameDone:
+    total = 0
+
+    def tell(sent: int) -> None:
+        nonlocal total, parts
+        total += sent
+        parts -= 1
+        if not parts:
+            listener(total)
 
     return tell

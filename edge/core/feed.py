@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edge.core.codec import Codecs
+from edge.core.in_turns import Waiters
 from edge.core.responses import Block, GroupChanged
 from edge.core.room import Room
 from edge.core.session_counters import SessionCounters
@@ -27,8 +28,9 @@ BLOCK_BYTES = 131_072
 class RoomFeed:
     """Moves rooms forward. What a room delivers in blocks is always in order and without holes but for those it announces."""
 
-    def __init__(self, upstream: Upstream, codecs: Codecs, counters: SessionCounters) -> None:
+    def __init__(self, upstream: Upstream, codecs: Codecs, waiters: Waiters, counters: SessionCounters) -> None:
         self._upstream = upstream
+        self._waiters = waiters
         self._codecs = codecs
         self._counters = counters
 
@@ -107,6 +109,7 @@ class RoomFeed:
             event.json_block if whole else None,
         )
         room.append(fresh)
+        room.blocks_came = True
         for target_seq, recall_seq in event.recalled:
             room.recall(target_seq, recall_seq)
         room.deliver(block, self._timed(event.published_at_ms))
@@ -154,8 +157,7 @@ class RoomFeed:
         if not room.dead:
             self._take_heal(room, epoch, after_seq, result)
         waiters, room.heal_waiters = room.heal_waiters, []
-        for waiter in waiters:
-            waiter()
+        self._waiters.call(waiters)
 
     def _take_heal(self, room: Room, epoch: int, after_seq: int, result: FetchedPage | ThrongError) -> None:
         if room.epoch != epoch:

@@ -9,21 +9,25 @@ from typing import Any, Protocol
 
 import structlog
 
+from edge.core.array_pair import ArrayPair
+from edge.core.bulk_send import BulkSend
 from edge.core.connection import Connection, ConnectionState
 from edge.core.fan_out import FanOut
 from edge.core.hub_counters import HubCounters
 from edge.core.hub_settings import HubSettings
+from edge.core.in_turns import InTurns
 from edge.core.reader import ABNORMAL_CLOSURE, Reader
+from edge.core.ready_turns import ReadyTurns
 from edge.core.sender import Sender
-from edge.core.socket_array import FrameDone, HeadFrame, SocketArray
+from edge.core.socket_array import FrameDone, HeadFrame
 from edge.core.timing_wheel import TimingWheel
 from edge.protocol.frames import close_frame, ping_frame
 from throng.domain.close_codes import CloseCode
 from throng.ports.clock import Clock
 
-_EVENTS_PER_TURN = 64
 _CLOSES_PER_TURN = 64
 _PING = ping_frame()
+_NOTSENT_LOWAT: int = getattr(socket, "TCP_NOTSENT_LOWAT", 0)
 _BROKEN = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 _READABLE = select.EPOLLIN | _BROKEN
 
@@ -73,7 +77,9 @@ class Hub:
     disturbs another. Frames of one connection arrive in the order of `send` and `fan_out` passes.
     """
 
-    def __init__(self, *, handler: HubHandler, settings: HubSettings, clock: Clock, counters: HubCounters) -> None:
+    def __init__(
+        self, *, handler: HubHandler, settings: HubSettings, clock: Clock, counters: HubCounters, bulk: BulkSend | None = None
+    ) -> None:
         self._handler = handler
         self._settings = settings
         self._clock = clock
@@ -83,12 +89,11 @@ class Hub:
         self._loop: HubLoop | None = None
         self._timer: Any = None
         self._rest: Any = None
-        self._served_at = float("-inf")
+        self._ready = ReadyTurns(self._epoll, self._serve, settings=settings, clock=clock)
         self._closing: dict[Connection, float] = {}
-        self._gone: list[Connection] = []
-        self._leaving: list[tuple[Connection, CloseCode, str]] = []
-        self._slicing = False
-        self._stopped = False
+        self._gone = InTurns(self._bury, self.soon, per_turn=_CLOSES_PER_TURN)
+        self._leaving = InTurns(self._leave, self.soon, per_turn=_CLOSES_PER_TURN)
+        self._slicing = self._stopped = False
         self._wheel = TimingWheel(
             interval_seconds=settings.heartbeat_interval_seconds,
             tick_seconds=settings.heartbeat_tick_seconds,
@@ -103,7 +108,7 @@ class Hub:
             on_drained=self._end_if_answered,
             on_failure=self._defect,
         )
-        self._fan_out = FanOut(settings=settings, counters=counters, sender=self._sender, on_broken=self._vanish)
+        self._fan_out = FanOut(settings=settings, counters=counters, sender=self._sender, on_broken=self._vanish, bulk=bulk)
         self._reader = Reader(owner=self, handler=handler, settings=settings, counters=counters)
 
     # --- for the layer above ---------------------------------------------------------------------------------------
@@ -114,7 +119,7 @@ class Hub:
         loop.add_reader(self._epoll.fileno(), self._on_ready)
         self._timer = loop.call_later(self._settings.heartbeat_tick_seconds, self._on_timer)
 
-    def adopt(self, sock: socket.socket, *, binary: bool, initial: bytes = b"") -> Connection:
+    def adopt(self, sock: socket.socket, *, binary: bool, deflate: bool = False, initial: bytes = b"") -> Connection:
         """Takes over a socket after its upgrade; `initial`: bytes that came after the request. No handler is called meanwhile.
 
         Raises:
@@ -126,12 +131,14 @@ class Hub:
             sock.setblocking(False)
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if _NOTSENT_LOWAT:
+                    sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, self._settings.unsent_bytes)
             fd = sock.fileno()
             self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
         except OSError:
             sock.close()
             raise
-        connection = Connection(sock, fd, binary=binary)
+        connection = Connection(sock, fd, binary=binary, deflate=deflate)
         if fd >= len(self._table):
             self._table.extend([None] * (fd + 1 - len(self._table)))
         self._table[fd] = connection
@@ -139,7 +146,7 @@ class Hub:
         self._counters.accepted += 1
         if initial:
             self._reader.keep_for_later(connection, initial)
-            self._soon(lambda: self._reader.feed(connection, b""))
+            self.soon(lambda: self._reader.feed(connection, b""))
         return connection
 
     def send(self, connection: Connection, frame: bytes) -> None:
@@ -152,11 +159,11 @@ class Hub:
         if connection.state is ConnectionState.OPEN:
             self._begin_close(connection, ConnectionState.CLOSING, int(code), close_frame(code, reason))
 
-    def array(self) -> SocketArray:
+    def array(self) -> ArrayPair:
         """A new array of sockets for `fan_out`; it needs no release."""
-        return SocketArray()
+        return ArrayPair()
 
-    def fan_out(self, array: SocketArray, frame: bytes, *, head_frame: HeadFrame, on_done: FrameDone | None = None) -> None:
+    def fan_out(self, array: ArrayPair, frame: bytes, *, head_frame: HeadFrame, on_done: FrameDone | None = None) -> None:
         """Queues a frame for all connections of an array.
 
         Args:
@@ -168,11 +175,16 @@ class Hub:
         self._fan_out.queue(array, frame, head_frame=head_frame, on_done=on_done)
         self._begin_slicing()
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back in the next turn of the loop; nothing is taken after `stop`."""
+        if self._loop is not None:
+            self._loop.call_soon(callback)
+        elif not self._stopped:
+            raise RuntimeError("the hub is not attached to a loop")
+
     def close_all(self, code: CloseCode, reason: str = "") -> None:
         """Begins to close all connections, some in each turn of the loop; wait for `connections_count` to reach 0."""
-        if not self._leaving:
-            self._soon(self._close_some)
-        self._leaving.extend((connection, code, reason) for connection in self.connections() if connection.open)
+        self._leaving.add((connection, code, reason) for connection in self.connections() if connection.open)
 
     def connections(self) -> Iterator[Connection]:
         """All connections that are not gone."""
@@ -197,49 +209,43 @@ class Hub:
             self._timer.cancel()
         for connection in list(self.connections()):
             self._lose(connection, connection.close_code or int(CloseCode.GOING_AWAY))
-        self._bury()
+        self._gone.finish()
         self._epoll.close()
 
     # --- turns of the loop -----------------------------------------------------------------------------------------
 
     def _on_ready(self) -> None:
-        """Serves what is ready. Is more ready soon after the last time, the descriptor is left alone for a moment: messages that
-        come one by one would each cost a turn of the loop."""
-        loop, rest_seconds = self._loop, self._settings.rest_seconds
+        loop = self._loop
         if loop is None:
             return
-        served = self.run_ready()
-        if not served:
-            return
-        now = self._clock.monotonic()
-        busy = served < _EVENTS_PER_TURN and now - self._served_at < 2 * rest_seconds
-        self._served_at = now
-        if busy and self._loop is not None:
+        rest_seconds = self._ready.run()
+        if rest_seconds and self._loop is not None:
             loop.remove_reader(self._epoll.fileno())
             self._rest = loop.call_later(rest_seconds, self._rested)
 
     def _rested(self) -> None:
         self._rest = None
-        if self._loop is not None:
+        if self._loop is None:
+            return
+        rest_seconds = self._ready.run()
+        if self._loop is None:
+            return
+        if rest_seconds:
+            self._rest = self._loop.call_later(rest_seconds, self._rested)
+        else:
             self._loop.add_reader(self._epoll.fileno(), self._on_ready)
-            self._on_ready()
 
-    def run_ready(self) -> int:
-        """Serves descriptors that are ready now, and tells how many; the loop calls it, tests may."""
-        table = self._table
-        ready = self._epoll.poll(0, _EVENTS_PER_TURN)
-        for fd, events in ready:
-            connection = table[fd]
-            if connection is None or connection.state is ConnectionState.GONE:
-                continue
-            if events & select.EPOLLOUT:
-                self._sender.flush(connection)
-            if events & _READABLE:
-                if events & _BROKEN and connection in self._reader.paused:
-                    self._vanish(connection)
-                else:
-                    self._reader.read(connection)
-        return len(ready)
+    def _serve(self, fd: int, events: int) -> None:
+        connection = self._table[fd]
+        if connection is None or connection.state is ConnectionState.GONE:
+            return
+        if events & select.EPOLLOUT:
+            self._sender.flush(connection)
+        if events & _READABLE:
+            if events & _BROKEN and connection in self._reader.paused:
+                self._vanish(connection)
+            else:
+                self._reader.read(connection)
 
     def run_due(self) -> None:
         """Heartbeats and deadlines that are due by the clock; the loop's timer calls it, tests may."""
@@ -254,8 +260,7 @@ class Hub:
             self._next_second_at = now + 1.0
             for connection in self._reader.begin_window():
                 self._watch(connection)
-            for connection in self._sender.blocked_too_long(now):
-                self._give_up(connection)
+            self._leaving.add((connection, CloseCode.TOO_SLOW, "") for connection in self._sender.blocked_too_long(now))
             for connection in [connection for connection, deadline in self._closing.items() if deadline <= now]:
                 self._lose(connection, connection.close_code or ABNORMAL_CLOSURE)
 
@@ -268,25 +273,19 @@ class Hub:
     def _begin_slicing(self) -> None:
         if not self._slicing:
             self._slicing = True
-            self._soon(self._run_slice)
+            self.soon(self._run_slice)
 
     def _run_slice(self) -> None:
         self._slicing = False
         if self._fan_out.run_slice():
             self._begin_slicing()
 
-    def _close_some(self) -> None:
-        now, self._leaving = self._leaving[:_CLOSES_PER_TURN], self._leaving[_CLOSES_PER_TURN:]
-        for connection, code, reason in now:
+    def _leave(self, leaving: tuple[Connection, CloseCode, str]) -> None:
+        connection, code, reason = leaving
+        if code is not CloseCode.TOO_SLOW:
             self.close(connection, code, reason)
-        if self._leaving:
-            self._soon(self._close_some)
-
-    def _soon(self, callback: Callable[[], None]) -> None:
-        if self._loop is not None:
-            self._loop.call_soon(callback)
-        elif not self._stopped:
-            raise RuntimeError("the hub is not attached to a loop")
+        elif connection.open:
+            self._give_up(connection)
 
     # --- one connection --------------------------------------------------------------------------------------------
 
@@ -352,12 +351,17 @@ class Hub:
         self._lose(connection, int(CloseCode.INTERNAL_ERROR))
 
     def _beat(self, connection: Connection) -> None:
-        if connection.missed_pings >= 2:
-            self.close(connection, CloseCode.HEARTBEAT_TIMEOUT, "two pings went unanswered")
-        elif connection.outbox is None:
-            connection.missed_pings += 1
-            self._counters.pings += 1
-            self._sender.send(connection, _PING)
+        """Pings, and ends who gave no sign of life since the last ping: found within two intervals, whenever it fell silent. A
+        connection that takes nothing has the patience of `Sender` instead, for a ping would wait behind the rest."""
+        if connection.outbox is not None:
+            return
+        if connection.missed_pings:
+            self._sender.send(connection, close_frame(CloseCode.HEARTBEAT_TIMEOUT, "a ping went unanswered"))
+            self._lose(connection, int(CloseCode.HEARTBEAT_TIMEOUT))
+            return
+        connection.missed_pings += 1
+        self._counters.pings += 1
+        self._sender.send(connection, _PING)
 
     def _watch(self, connection: Connection) -> None:
         if connection.state is ConnectionState.GONE:
@@ -386,19 +390,15 @@ class Hub:
         self._reader.paused.discard(connection)
         self._closing.pop(connection, None)
         self._epoll.unregister(connection.fd)
-        self._gone.append(connection)
-        if len(self._gone) == 1 and self._loop is not None:
-            self._loop.call_soon(self._bury)
+        self._gone.add([connection])
 
-    def _bury(self) -> None:
-        gone, self._gone = self._gone, []
-        for connection in gone:
-            self._table[connection.fd] = None
-            connection.sock.close()
-            self._counters.connections -= 1
-            self._counters.closed[connection.close_code] = self._counters.closed.get(connection.close_code, 0) + 1
-            try:
-                self._handler.on_closed(connection, connection.close_code)
-            except Exception:
-                self._counters.handler_failures += 1
-                _log.exception("hub_on_closed_failed", fd=connection.fd)
+    def _bury(self, connection: Connection) -> None:
+        self._table[connection.fd] = None
+        connection.sock.close()
+        self._counters.connections -= 1
+        self._counters.closed[connection.close_code] = self._counters.closed.get(connection.close_code, 0) + 1
+        try:
+            self._handler.on_closed(connection, connection.close_code)
+        except Exception:
+            self._counters.handler_failures += 1
+            _log.exception("hub_on_closed_failed", fd=connection.fd)

@@ -15,6 +15,8 @@ class HubCounters:
     pending_frames: int = 0
 
     accepted: int = 0
+    accept_pauses: int = 0
+    """Times that no connection was accepted for a moment because no descriptor was left."""
     closed: dict[int, int] = field(default_factory=dict)
     """By close code, as `HubHandler.on_closed` gives it."""
     received_bytes: int = 0

@@ -60,3 +60,7 @@ class LinkHub(Protocol):
     ) -> None:
         """Sends a frame to all connections of an array, in order per array; `head_frame` stands for what a slow one cannot take."""
         ...
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls back in the next turn of the loop; nothing is taken after the hub has stopped."""
+        ...

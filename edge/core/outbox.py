@@ -29,18 +29,28 @@ class _Waiting:
 class Outbox:
     """What one connection still has to get, in order.
 
-    Bounds: fan-out frames up to `shared_limit_bytes`, then those of the array that overflows become one head frame, and later
-    frames of that array are left out until it is sent; a frame of which a part is sent already stays. Frames of `push` are
-    never left out: the owner compares `total_bytes` with its hard bound.
+    Bounds: fan-out frames up to `shared_limit_bytes` and `shared_limit_frames`, then those of the array that overflows become one
+    head frame, and later frames of that array are left out until it is sent; a frame of which a part is sent already stays. Frames
+    of `push` are never left out: the owner compares `total_bytes` with its hard bound.
     """
 
-    __slots__ = ("_counters", "_heads", "_items", "_shared_bytes", "_shared_limit_bytes", "progress_at", "total_bytes")
+    __slots__ = (
+        "_counters",
+        "_heads",
+        "_items",
+        "_shared_bytes",
+        "_shared_limit_bytes",
+        "_shared_limit_frames",
+        "progress_at",
+        "total_bytes",
+    )
 
-    def __init__(self, *, shared_limit_bytes: int, counters: HubCounters, now: float) -> None:
+    def __init__(self, *, shared_limit_bytes: int, shared_limit_frames: int, counters: HubCounters, now: float) -> None:
         self._items: deque[_Waiting] = deque()
         self._heads: set[SocketArray] = set()
         self._shared_bytes = 0
         self._shared_limit_bytes = shared_limit_bytes
+        self._shared_limit_frames = shared_limit_frames
         self._counters = counters
         self.total_bytes = 0
         self.progress_at = now
@@ -56,7 +66,8 @@ class Outbox:
         """Queues a frame of a fan-out, or makes room by a head frame."""
         if array in self._heads:
             return
-        if sent_bytes == 0 and self._shared_bytes + len(frame) > self._shared_limit_bytes:
+        crowded = len(self._items) >= self._shared_limit_frames or self._shared_bytes + len(frame) > self._shared_limit_bytes
+        if crowded and sent_bytes == 0:
             self._shrink(array)
             return
         self._append(_Waiting(frame, array, sent_bytes))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from edge.core.replies import Replies
-from edge.core.responses import Notice
-from edge.core.room import wants_blocks
+from edge.core.responses import Notice, Online
+from edge.core.room import wants_of
 from edge.core.rooms import Rooms
 from edge.core.session import Part, Session
-from throng.domain.group import Delivery
 from throng.domain.ids import GroupId
 from throng.ports.clock import Clock
 
@@ -17,7 +16,7 @@ class Parts:
 
     def __init__(self, rooms: Rooms, replies: Replies, clock: Clock) -> None:
         self.rooms = rooms
-        self._replies = replies
+        self.replies = replies
         self._clock = clock
 
     def drop(self, session: Session, group_id: GroupId) -> bool:
@@ -25,23 +24,25 @@ class Parts:
         part = session.parts.pop(group_id, None)
         if part is None:
             return False
-        part.room.remove(session.connection, inline=wants_blocks(part.delivery, hidden=session.hidden))
+        part.room.remove(session.connection, wants=wants_of(part.delivery, hidden=session.hidden))
         self.rooms.release(part.room)
         if not session.parts:
             session.idle_since = self._clock.monotonic()
         return True
 
     def set_hidden(self, session: Session, *, hidden: bool) -> None:
-        """Moves INLINE parts to notices and back. Frames that wait for the old place are not sent: the head stands for them."""
+        """Moves all parts to counts and back. Frames that wait for the old place are not sent: the head stands for them, and by it
+        the client pulls what it missed once it is shown."""
         if hidden == session.hidden:
             return
         for group_id, part in session.parts.items():
-            if part.delivery is Delivery.NOTIFY:
-                continue
-            part.room.remove(session.connection, inline=not session.hidden)
-            part.room.add(session.connection, inline=not hidden)
-            if part.room.head:
-                self._replies.send(session, Notice(group_id, part.room.epoch, part.room.head))
+            room = part.room
+            room.remove(session.connection, wants=wants_of(part.delivery, hidden=session.hidden))
+            room.add(session.connection, wants=wants_of(part.delivery, hidden=hidden))
+            if room.head:
+                self.replies.send(session, Notice(group_id, room.epoch, room.head))
+            if room.online_told and not hidden:
+                self.replies.send(session, Online(group_id, room.online_told))
         session.hidden = hidden
 
     def drop_all(self, session: Session) -> None:

@@ -60,7 +60,7 @@ class RangeReader:
         if position >= room.cache.floor:
             done(Range(had.after_seq, had.messages + room.cache.between(position, max(position, up_to_seq))))
             return
-        first, last = _aligned(position, min(up_to_seq, room.cache.floor))
+        first, last = _aligned(position, up_to_seq, room.cache.floor)
 
         def on_fetched(result: Range | ThrongError) -> None:
             if isinstance(result, ThrongError):
@@ -70,6 +70,8 @@ class RangeReader:
                 done(ThrongError(ErrorCode.EPOCH_MISMATCH, "the group's history has changed"))
                 return
             fresh = result.messages[position - result.after_seq : up_to_seq - result.after_seq]
+            if room.recalls:  # who waited with many others is told some turns later
+                fresh = room.blanked(position, fresh)
             grown = Range(had.after_seq, had.messages + fresh)
             if grown.last_seq >= up_to_seq or not fresh or rounds <= 1:
                 done(grown if grown.messages else unavailable("these messages cannot be had now"))
@@ -98,9 +100,16 @@ class RangeReader:
         return Range(first, messages)
 
 
-def _aligned(after_seq: int, up_to_seq: int) -> tuple[int, int]:
-    """A range around the wanted one that others are likely to want as well, of at most 200."""
+def _aligned(after_seq: int, up_to_seq: int, floor: int) -> tuple[int, int]:
+    """The range to ask for: one around the wanted one that others are likely to want as well, of at most 200.
+
+    A page of 200 somewhere in the history is asked for as it is: nobody else is likely to want the few that its aligned range would
+    leave over, and a call for these costs more than the rest is worth. What ends at the cache is wanted by all who lost it.
+    """
     first = after_seq - after_seq % PAGE_DEFAULT
-    if up_to_seq - first > PAGE_MAX:
-        up_to_seq = first + PAGE_MAX
-    return first, up_to_seq
+    last = min(up_to_seq, floor)
+    if last - first <= PAGE_MAX:
+        return first, last
+    if last < floor:
+        return after_seq, last
+    return first, first + PAGE_MAX

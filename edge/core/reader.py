@@ -110,7 +110,11 @@ class Reader:
         if connection.state not in (ConnectionState.OPEN, ConnectionState.CLOSING):
             return
         events, connection.partial = parse(
-            data, connection.partial, binary=connection.binary, max_message_bytes=self._settings.max_frame_bytes
+            data,
+            connection.partial,
+            binary=connection.binary,
+            max_message_bytes=self._settings.max_frame_bytes,
+            deflate=connection.deflate,
         )
         connection.frames_in_window += len(events)
         if connection.frames_in_window > self._settings.input_frames_per_second and connection.state is ConnectionState.OPEN:

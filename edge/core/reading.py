@@ -97,7 +97,13 @@ class Reading:
             return
         session.requests -= 1
         page = oldest_within(result, PAGE_MAX, self._settings.page_bytes)
-        self._replies.send_prepared(session, self._prepared(session, part.room, page), pull.request_id)
+        # After a cache loss thousands wait for one call: what it brought is put into words once.
+        key = (session.connection.binary, page.after_seq, page.last_seq)
+        prepared = part.room.answers.get(key)
+        if prepared is None:
+            prepared = self._prepared(session, part.room, page)
+            part.room.keep_answer(key, prepared)
+        self._replies.send_prepared(session, prepared, pull.request_id)
 
     def _prepared(self, session: Session, room: Room, page: Range) -> bytes:
         pulled = Pulled(room.group.group_id, room.epoch, page.after_seq, room.head, page.messages)
@@ -229,7 +235,7 @@ class Reading:
     def delete_for_me(self, session: Session, asked: DeleteForMe, part: Part) -> None:
         """Deletes a message for its user, on all of the user's connections here that take part."""
         group_id = part.room.group.group_id
-        if not 0 < asked.seq <= part.room.known_head:
+        if not part.room.exists(asked.seq):
             raise ThrongError(ErrorCode.MESSAGE_NOT_FOUND, "there is no message with this seq")
         session.requests += 1
 

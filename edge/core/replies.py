@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge.core.codec import ClientCodec, Codecs
 from edge.core.links import LinkHub
-from edge.core.responses import Failure, Response
+from edge.core.responses import Failure, Response, Welcome
 from edge.core.retry_spread import RetrySpread
 from edge.core.session import Session
 from edge.core.session_counters import SessionCounters
@@ -29,6 +29,13 @@ class Replies:
         if not session.closed:
             codec = self.codec(session)
             self._hub.send(session.connection, codec.frame(codec.prepare(response), request_id))
+
+    def greet(self, session: Session, greeting: bytes, welcome: Welcome | None = None) -> None:
+        """Sends what is no frame, and the first frame behind it in one piece: each send costs more than what is in it."""
+        codec = self.codec(session)
+        first = greeting if welcome is None else greeting + codec.frame(codec.prepare(welcome))
+        if first:
+            self._hub.send(session.connection, first)
 
     def send_prepared(self, session: Session, prepared: bytes, request_id: int) -> None:
         """Sends a response that was prepared before."""

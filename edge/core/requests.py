@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from throng.domain.group import Delivery
 from throng.domain.message import MessageKind
+from throng.domain.quick_values import quick_value
 
 
 class MalformedFrameError(Exception):
@@ -19,13 +20,14 @@ class MalformedFrameError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """Takes part in a group; `seq` of `epoch` is the newest one held, 0: none."""
+    """Takes part in a group; `seq` of `epoch` is the newest one held, 0: none. `resume_token`: the last one given; may be empty."""
 
     request_id: int
     group_id: str
     epoch: int = 0
     seq: int = 0
     delivery: Delivery = Delivery.UNSPECIFIED
+    resume_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Leave:
     group_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class TextContent:
     """Plain text."""
 
@@ -64,7 +66,7 @@ class CustomContent:
 Content = TextContent | ImageContent | CustomContent
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Send:
     """Submits a message.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from edge.ports import EnteredGroup, UnreadCount
 from throng.domain.errors import ErrorCode
 from throng.domain.group import Delivery, Group, Role
+from throng.domain.quick_values import quick_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """Answer to `enter`. `unread` None: could not be had."""
+    """Answer to `enter`. `unread` None: could not be had; `resume_token` empty: none for now. `shared`: group and
+    messages as the codec's `share` made them, where many get the same; both are looked at no more then. `online` 0: not known."""
 
     group: Group
     role: Role
@@ -35,9 +37,12 @@ class Entered:
     deleted_seqs: Sequence[int]
     delivery: Delivery
     reset: bool
+    resume_token: str = ""
+    shared: bytes | None = None
+    online: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Ack:
     """A submitted message is durable."""
 
@@ -59,7 +64,7 @@ class Reject:
     retry_after_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Notice:
     """The head of a group has moved."""
 
@@ -68,7 +73,7 @@ class Notice:
     head_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Block:
     """Consecutive messages. `serialized` and `json`: the whole block, where it is ready already."""
 
@@ -108,6 +113,14 @@ class UnreadCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Online:
+    """How many connections a group has on all edges, about."""
+
+    group_id: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupLeft:
     """Answer to `leave`."""
 
@@ -134,6 +147,14 @@ class GroupChanged:
     """Name, settings or announcement changed."""
 
     group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A fresh resume token."""
+
+    group_id: str
+    token: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +191,12 @@ Response = (
     | Pulled
     | Groups
     | UnreadCounts
+    | Online
     | GroupLeft
     | GroupRemoved
     | GroupDeletedForMe
     | GroupChanged
+    | Resume
     | Drain
     | Pong
     | Failure

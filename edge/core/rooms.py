@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from edge.core.codec import Codecs
@@ -26,6 +27,8 @@ class Rooms:
         self._rooms: dict[GroupId, Room] = {}
         self._changed: set[GroupId] = set()
         self._fresh: list[GroupId] = []
+        self.behind: deque[Room] = deque()
+        """Rooms whose hidden pages fell behind; whoever tells them takes the rooms out."""
 
     def get(self, group_id: GroupId) -> Room | None:
         """The room of a group that is held here. May be called from any thread."""
@@ -38,7 +41,7 @@ class Rooms:
         """Takes a hold on a room for one connection; makes it when it is the first."""
         room = self._rooms.get(group.group_id)
         if room is None:
-            room = self._rooms[group.group_id] = Room(group, self._hub, self._codecs, self._budget)
+            room = self._rooms[group.group_id] = Room(group, self._hub, self._codecs, self._budget, self.behind)
             self._counters.rooms += 1
             self._fresh.append(group.group_id)
         room.holds += 1

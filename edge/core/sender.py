@@ -106,7 +106,12 @@ class Sender:
         self._counters.would_block += 1
         self._counters.outboxes_made += 1
         self._counters.blocked_connections += 1
-        outbox = Outbox(shared_limit_bytes=self._settings.outbox_shared_bytes, counters=self._counters, now=self._clock.monotonic())
+        outbox = Outbox(
+            shared_limit_bytes=self._settings.outbox_shared_bytes,
+            shared_limit_frames=self._settings.outbox_shared_frames,
+            counters=self._counters,
+            now=self._clock.monotonic(),
+        )
         connection.outbox = outbox
         self.blocked.add(connection)
         for array in connection.arrays:

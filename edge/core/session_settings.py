@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from throng.domain.ids import EdgeId
 
@@ -21,7 +21,7 @@ class SessionSettings:
 
     Attributes:
         max_connections_per_user: 0: no limit.
-        min_send_interval_ms: least time between two messages of one user in one group at the door; 0: no limit.
+        min_send_interval_ms: told to clients; 0: the door leaves each group's interval to the group service.
         heartbeat_interval_ms: told to clients; the hub keeps it.
         max_frame_bytes: told to clients; the hub keeps it.
         reconnect_base_ms, reconnect_max_ms: bounds of a client's backoff.
@@ -40,6 +40,7 @@ class SessionSettings:
         cursor_interval_ms: pace of reporting read cursors.
         route_interval_ms: pace of reporting changed counts.
         negative_ms: how long a failed read is answered without asking again.
+        resume_key: signs resume tokens, the same on all edges; empty: there are none.
     """
 
     max_connections_per_user: int = 20
@@ -64,3 +65,4 @@ class SessionSettings:
     cursor_interval_ms: int = 5_000
     route_interval_ms: int = 1_000
     negative_ms: int = 300
+    resume_key: bytes = field(default=b"", repr=False)

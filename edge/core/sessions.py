@@ -14,29 +14,37 @@ from edge.core.departures import Departures
 from edge.core.entering import Entrance
 from edge.core.feed import RoomFeed
 from edge.core.head_watch import HeadWatch
+from edge.core.in_turns import Waiters
 from edge.core.links import LinkHub
 from edge.core.member_watch import MemberWatch
+from edge.core.membership import Membership
 from edge.core.message_cache import CacheBudget
 from edge.core.parts import Parts
+from edge.core.presence import Presence
 from edge.core.range_reader import RangeReader
 from edge.core.read_cursors import ReadCursors
 from edge.core.reading import Reading
 from edge.core.replies import Replies
-from edge.core.responses import GroupLeft, GroupRemoved, Pong, Welcome
+from edge.core.responses import GroupLeft, GroupRemoved, Pong, Resume, Welcome
+from edge.core.resume_tokens import ResumeTokens
 from edge.core.retry_spread import RetrySpread
 from edge.core.rooms import Rooms
+from edge.core.send_door import SendDoor
 from edge.core.session import Part, Session
 from edge.core.session_counters import SessionCounters
 from edge.core.session_settings import EdgeIdentity, SessionSettings
 from edge.core.single_flight import SingleFlight
 from edge.core.submissions import Submissions
 from edge.core.users import Users
-from edge.ports import AnswerEvent, BlockEvent, EdgeEvent, GroupEvent, HeadEvent, MemberEvent, Upstream
+from edge.ports import AcksEvent, AnswerEvent, BlockEvent, EdgeEvent, GroupEvent, HeadEvent, MemberEvent, OnlineEvent, Upstream
 from throng.domain.close_codes import CloseCode
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import Delivery, Role
 from throng.domain.ids import ConnId, GroupId, UserId
 from throng.ports.clock import Clock
+
+MAX_REFRESHED = 64
+"""Groups of a connection whose tokens are refreshed at a time; further ones are looked up after a reconnect."""
 
 _log = structlog.get_logger("throng.edge")
 
@@ -72,16 +80,21 @@ class EdgeSessions:
         self._replies = Replies(hub, codecs, counters, RetrySpread(clock, source))
         self._rooms = Rooms(hub, upstream, codecs, self._budget, counters)
         self._parts = Parts(self._rooms, self._replies, clock)
-        self._feed = RoomFeed(upstream, codecs, counters)
+        waiters = Waiters(hub.soon)
+        self._feed = RoomFeed(upstream, codecs, waiters, counters)
         self._members = MemberWatch(upstream, self._rooms, counters, sessions=self._sessions.values, apply=self._act_on_member)
+        self._presence = Presence(self._rooms, clock, counters)
         self._heads = HeadWatch(upstream, self._rooms, self._feed, self._members, clock, settings)
         self._cursors = ReadCursors(upstream, counters)
-        flights: SingleFlight[Any, Any] = SingleFlight(clock, negative_seconds=settings.negative_ms / 1000)
+        flights: SingleFlight[Any, Any] = SingleFlight(clock, waiters, negative_seconds=settings.negative_ms / 1000)
         reader = RangeReader(upstream, flights, counters)
-        self._entrance = Entrance(upstream, self._parts, self._feed, reader, self._cursors, self._replies, settings, counters)
+        tokens = ResumeTokens(settings.resume_key, clock)
+        self._membership = Membership(upstream, self._rooms, tokens, waiters, clock, settings, counters)
+        self._entrance = Entrance(upstream, self._parts, self._feed, reader, self._cursors, self._membership, settings, counters)
         self._reading = Reading(upstream, self._feed, reader, self._cursors, self._replies, settings, counters)
-        self._submissions = Submissions(upstream, self._replies, clock, settings, counters, identity)
-        self._departures = Departures(hub, self._replies, clock, settings, counters, source)
+        door = SendDoor(clock, source, counters, keeps_intervals=settings.min_send_interval_ms > 0)
+        self._submissions = Submissions(upstream, self._replies, clock, settings, counters, identity, door)
+        self._departures = Departures(hub, self._replies, clock, settings, counters, source, self._refresh_tokens)
         self._next_cursors = clock.monotonic() + settings.cursor_interval_ms / 1000
         self._next_routes = clock.monotonic() + settings.route_interval_ms / 1000
         self._requests: dict[type, Callable[[Session, Any], None]] = {
@@ -101,8 +114,10 @@ class EdgeSessions:
             BlockEvent: self._on_block,
             HeadEvent: self._on_head,
             AnswerEvent: self._on_answer,
+            AcksEvent: self._on_acks,
             MemberEvent: self._on_member,
             GroupEvent: self._on_group,
+            OnlineEvent: self._presence.on_online,
         }
 
     # Connections ----------------------------------------------------------------------------------------------------
@@ -116,13 +131,18 @@ class EdgeSessions:
         expires_at_ms: int,
         groups: Sequence[str],
         delivery: Delivery = Delivery.UNSPECIFIED,
+        greeting: bytes = b"",
     ) -> None:
-        """Begins a session on a connection of the hub: `welcome`, then the groups named in the URL are entered."""
+        """Begins a session on a connection of the hub: `welcome`, then the groups named in the URL are entered.
+
+        `greeting`: bytes that go before all else, in the same send as the first frame (the 101 answer).
+        """
         user = self._users.get_or_make(user_id)
         limit = self._settings.max_connections_per_user
         self._opened += 1
         session = Session(connection, ConnId(f"{self._opened:x}"), user, display_name, expires_at_ms)
         if limit and len(user.sessions) >= limit:
+            self._replies.greet(session, greeting)
             self._departures.close(session, CloseCode.TOO_MANY_CONNECTIONS)
             return
         session.idle_since = self._clock.monotonic()
@@ -130,7 +150,7 @@ class EdgeSessions:
         self._users.add(session)
         self._sessions[session.conn_id] = session
         self._counters.sessions += 1
-        self._replies.send(session, self._welcome(session))
+        self._replies.greet(session, greeting, self._welcome(session))
         if self._departures.draining:
             self._departures.send_away(session)
             return
@@ -173,6 +193,12 @@ class EdgeSessions:
             reconnect_base_ms=settings.reconnect_base_ms,
             reconnect_max_ms=settings.reconnect_max_ms,
         )
+
+    def _refresh_tokens(self, session: Session) -> None:
+        for group_id, part in list(session.parts.items())[:MAX_REFRESHED]:
+            token = self._membership.token(session, part)
+            if token:
+                self._replies.send(session, Resume(group_id, token))
 
     # Requests -------------------------------------------------------------------------------------------------------
 
@@ -278,6 +304,9 @@ class EdgeSessions:
         if session is not None:
             self._submissions.on_answer(session, event)
 
+    def _on_acks(self, event: AcksEvent) -> None:
+        self._submissions.on_acks(event, self._sessions)
+
     def _on_member(self, event: MemberEvent) -> None:
         self._members.on_change(event)
         self._act_on_member(event)
@@ -297,10 +326,11 @@ class EdgeSessions:
     # Time -----------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Does what is due; the app calls it every 100 ms."""
+        """Does what is due; the door calls it every 100 ms, and `depart` after it."""
         now = self._clock.monotonic()
         self._submissions.expire()
         self._heads.tick()
+        self._presence.tick()
         if now >= self._next_routes:
             self._next_routes = now + self._settings.route_interval_ms / 1000
             self._rooms.report_counts()
@@ -309,12 +339,19 @@ class EdgeSessions:
             self._next_cursors = now + self._settings.cursor_interval_ms / 1000
             self._cursors.report_due()
         self._departures.sweep(self._sessions.values)
-        self._departures.close_leaving()
+
+    def depart(self) -> bool:
+        """Sends away some of those who shall leave now; True: there are more, for the next turn of the loop."""
+        return self._departures.depart()
 
     def drain(self, window_ms: int) -> int:
-        """Sends all clients away over a window; `tick` closes those that stay. Returns how many there are."""
+        """Begins to send all clients away over a window; `depart` does it. Returns how many there are."""
         self._departures.drain(list(self._sessions.values()), window_ms)
         return len(self._sessions)
+
+    def undrain(self) -> None:
+        """Takes clients in again and closes nobody any more; those who were told to leave do so all the same."""
+        self._departures.undrain()
 
     def stop(self, done: Callable[[], None]) -> None:
         """Reports the cursors that wait; `done` is called when they are stored, or failed."""

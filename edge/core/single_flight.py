@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Generic, TypeVar
 
+from edge.core.in_turns import Waiters
 from throng.domain.errors import ThrongError
 from throng.ports.clock import Clock
 
@@ -17,8 +19,9 @@ MAX_REMEMBERED = 1_024
 class SingleFlight(Generic[K, V]):
     """Shares calls by key. Bounded by its callers: each waiter is a request that is bounded per connection."""
 
-    def __init__(self, clock: Clock, *, negative_seconds: float) -> None:
+    def __init__(self, clock: Clock, waiters: Waiters, *, negative_seconds: float) -> None:
         self._clock = clock
+        self._calling = waiters
         self._negative_seconds = negative_seconds
         self._waiters: dict[K, list[Callable[[V | ThrongError], None]]] = {}
         self._refused: dict[K, tuple[float, ThrongError]] = {}
@@ -54,5 +57,4 @@ class SingleFlight(Generic[K, V]):
             if len(self._refused) >= MAX_REMEMBERED:
                 self._refused.clear()
             self._refused[key] = (self._clock.monotonic() + self._negative_seconds, result)
-        for done in self._waiters.pop(key, ()):
-            done(result)
+        self._calling.call([partial(done, result) for done in self._waiters.pop(key, ())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class SocketArray:
     so misses that pass, but none that begins later; who leaves is replaced so that no one is served twice or left out.
 
     Invariants: `sends[i]` serves `connections[i]`: the socket's own bound `send`, or, while the connection has an outbox,
-    a function that queues there, so that the inner loop asks nothing.
+    a function that queues there, so that the inner loop asks nothing; `descriptors[i]` is its descriptor, or -1 meanwhile.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class SocketArray:
         "alone",
         "connections",
         "cursor",
+        "descriptors",
         "head_frame",
         "pass_done",
         "pass_frame",
@@ -48,6 +50,7 @@ class SocketArray:
 
     def __init__(self) -> None:
         self.sends: list[SendFunction] = []
+        self.descriptors = array("i")
         self.connections: list[Connection] = []
         self._index: dict[Connection, int] = {}
         self.alone = (self,)
@@ -74,6 +77,7 @@ class SocketArray:
         self.connections.append(connection)
         outbox = connection.outbox
         self.sends.append(connection.sock.send if outbox is None else outbox.sender_for(self))
+        self.descriptors.append(connection.fd if outbox is None else -1)
         arrays = connection.arrays
         connection.arrays = (*arrays, self) if arrays else self.alone
 
@@ -91,10 +95,13 @@ class SocketArray:
         self._move(len(self.connections) - 1, place)
         self.connections.pop()
         self.sends.pop()
+        self.descriptors.pop()
 
     def replace_send(self, connection: Connection, send: SendFunction) -> None:
-        """Serves a connection by another function from now on."""
-        self.sends[self._index[connection]] = send
+        """Serves a connection by another function from now on: the socket's own if its outbox is gone."""
+        place = self._index[connection]
+        self.sends[place] = send
+        self.descriptors[place] = connection.fd if connection.outbox is None else -1
 
     def _move(self, source: int, target: int) -> None:
         if source == target:
@@ -102,4 +109,5 @@ class SocketArray:
         moved = self.connections[source]
         self.connections[target] = moved
         self.sends[target] = self.sends[source]
+        self.descriptors[target] = self.descriptors[source]
         self._index[moved] = target

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+
+import structlog
 
 from edge.core.answer_watch import AnswerWatch
 from edge.core.replies import Replies
 from edge.core.requests import Recall, Send
 from edge.core.responses import Ack, Reject
+from edge.core.send_door import SendDoor
 from edge.core.send_rules import check_send
 from edge.core.session import Part, Session
 from edge.core.session_counters import SessionCounters
 from edge.core.session_settings import EdgeIdentity, SessionSettings
 from edge.core.users import KeptAck
-from edge.ports import AnswerEvent, Upstream
+from edge.ports import AckRow, AcksEvent, AnswerEvent, Upstream
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.ids import GroupId, check_client_msg_id, recall_msg_id
+from throng.domain.ids import ConnId, GroupId, check_client_msg_id, recall_msg_id
 from throng.domain.message import Lane, MessageKind, Origin, Submission
 from throng.ports.clock import Clock
 
+_log = structlog.get_logger("throng.edge")
 MAX_REPEATS = 16
 """Answers to one submission that may be asked for at once by sending it again; more are left unanswered by themselves."""
 
@@ -52,7 +57,9 @@ class Submissions:
         settings: SessionSettings,
         counters: SessionCounters,
         identity: EdgeIdentity,
+        door: SendDoor,
     ) -> None:
+        self._door = door
         self._upstream = upstream
         self._replies = replies
         self._clock = clock
@@ -76,7 +83,7 @@ class Submissions:
         group_id = part.room.group.group_id
         client_msg_id = recall_msg_id(group_id, session.user_id, recall.seq)
         try:
-            if not 0 < recall.seq <= part.room.known_head:
+            if not part.room.exists(recall.seq):
                 raise ThrongError(ErrorCode.MESSAGE_NOT_FOUND, "there is no message with this seq")
             if not self._join(session, recall.request_id, group_id, client_msg_id, hash(body)):
                 self._check_room(session)
@@ -103,13 +110,15 @@ class Submissions:
         if self._join(session, send.request_id, group_id, client_msg_id, body_hash):
             return
         self._check_speaker(part)
-        if send.reply_to_seq > part.room.known_head:
+        if send.reply_to_seq and not part.room.exists(send.reply_to_seq):
             raise ThrongError(ErrorCode.INVALID_ARGUMENT, "reply_to_seq is no message", fields={"field": "reply_to_seq"})
-        self._check_interval(session, part, client_msg_id)
+        self._door.check_interval(session, part, client_msg_id)
         self._check_room(session)
+        lane = Lane.HIGH if part.role.moderates or send.mentions else Lane.NORMAL
+        if not session.user.sent_last(group_id, client_msg_id):
+            self._door.check_budget(part, lane)
         session.user.note_send(group_id, client_msg_id, self._clock.monotonic())
         entry = self._enlist(session, send.request_id, group_id, send.client_msg_id, send.kind, body_hash)
-        lane = Lane.HIGH if part.role.moderates or send.mentions else Lane.NORMAL
         self._submit(entry, client_msg_id, send.body, send.request_id, lane, 0)
 
     # Checks ---------------------------------------------------------------------------------------------------------
@@ -140,16 +149,6 @@ class Submissions:
         left_ms = part.muted_until_ms - self._clock.now_ms()
         if left_ms > 0:
             raise ThrongError(ErrorCode.MUTED, "you may not speak in this group now", retry_after_ms=left_ms)
-
-    def _check_interval(self, session: Session, part: Part, client_msg_id: str) -> None:
-        group = part.room.group
-        interval_ms = min(self._settings.min_send_interval_ms, group.settings.send_interval_ms)
-        if not interval_ms:
-            return
-        wait = session.user.wait_seconds(group.group_id, client_msg_id, interval_ms / 1000, self._clock.monotonic())
-        if wait <= 0.0 or any(other.in_flight and client_msg_id in other.in_flight for other in session.user.sessions):
-            return
-        raise ThrongError(ErrorCode.RATE_LIMITED, "you send too fast; wait a moment", retry_after_ms=max(1, round(wait * 1000)))
 
     def _check_room(self, session: Session) -> None:
         if session.in_flight and len(session.in_flight) >= self._settings.max_in_flight:
@@ -207,19 +206,43 @@ class Submissions:
         """Passes on what came of a submission; also when it comes after its deadline."""
         entry = self._take(session, event.client_msg_id)
         if event.error is not None:
+            error = self._door.spread(session.parts.get(event.group_id), event.error)
             if entry is not None:
-                self._give_reject(entry, event.client_msg_id, event.error)
+                self._give_reject(entry, event.client_msg_id, error)
             else:
-                self._reject(session, event.request_id, event.group_id, event.client_msg_id, event.error)
+                self._reject(session, event.request_id, event.group_id, event.client_msg_id, error)
             return
+        row = AckRow(event.conn_id, event.request_id, event.group_id, event.client_msg_id, event.epoch, event.seq, event.sent_at_ms)
+        self._give_ack(session, entry, row)
+
+    def on_acks(self, event: AcksEvent, sessions: Mapping[ConnId, Session]) -> None:
+        """Passes on many ACKs; one that fails does not hold up the others."""
+        for row in event.rows:
+            session = sessions.get(row.conn_id)
+            if session is None:
+                continue
+            try:
+                self._give_ack(session, self._take(session, row.client_msg_id), row)
+            except Exception:
+                self._counters.events_failed += 1
+                _log.exception("edge_event_failed", kind="AckRow")
+
+    def _give_ack(self, session: Session, entry: InFlight | None, row: AckRow) -> None:
         self._counters.count(self._counters.submissions, "acked")
-        given_id = event.client_msg_id if entry is None else entry.given_id
-        ack = Ack(event.group_id, given_id, event.epoch, event.seq, event.sent_at_ms)
-        for request_id in [event.request_id] if entry is None else entry.request_ids:
-            self._replies.send(session, ack, request_id)
-        if entry is not None and entry.kind is not MessageKind.RECALL:
-            kept = KeptAck(event.group_id, entry.body_hash, event.epoch, event.seq, event.sent_at_ms)
-            session.user.keep_ack(event.client_msg_id, kept)
+        _, request_id, group_id, client_msg_id, epoch, seq, sent_at_ms = row
+        part = session.parts.get(group_id)
+        if part is not None:
+            part.room.note_ack(epoch, seq)
+        if entry is None:
+            self._replies.send(session, Ack(group_id, client_msg_id, epoch, seq, sent_at_ms), request_id)
+            return
+        submitted_at = entry.deadline - self._settings.answer_timeout_ms / 1000
+        self._counters.ack_seconds.observe(self._clock.monotonic() - submitted_at)
+        ack = Ack(group_id, entry.given_id, epoch, seq, sent_at_ms)
+        for waiting_id in entry.request_ids:
+            self._replies.send(session, ack, waiting_id)
+        if entry.kind is not MessageKind.RECALL:
+            session.user.keep_ack(client_msg_id, KeptAck(group_id, entry.body_hash, epoch, seq, sent_at_ms))
 
     def expire(self) -> None:
         """Rejects what was not answered in time."""

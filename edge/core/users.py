@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from edge.core.session import Session
 from throng.domain.ids import GroupId, UserId
+from throng.domain.quick_values import quick_value
 
 KEPT_ACKS = 16
 KEPT_SENDS = 64
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class KeptAck:
     """An ACK that is given again when the same message comes again."""
 
@@ -49,6 +49,11 @@ class User:
         if sends.pop(group_id, None) is None and len(sends) >= KEPT_SENDS:
             del sends[next(iter(sends))]
         sends[group_id] = (now, client_msg_id)
+
+    def sent_last(self, group_id: GroupId, client_msg_id: str) -> bool:
+        """This message was the one that was taken last: what comes now is a repeat of it."""
+        last = self.last_sends.get(group_id) if self.last_sends else None
+        return last is not None and last[1] == client_msg_id
 
     def forget_send(self, group_id: GroupId, client_msg_id: str) -> None:
         """A message was refused after all; it costs its sender no waiting."""

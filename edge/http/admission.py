@@ -1,6 +1,6 @@
 """Decides about an upgrade to WebSocket (hop 1): one order of checks, one HTTP code and one JSON body per refusal.
 
-    400/426 headers, version -> 403 origin -> 401 token -> 400 subprotocol -> 400 groups, delivery -> 503 ready, room
+    503 budget -> 400/426 headers, version -> 403 origin -> 401 token -> 400 subprotocol -> 400 groups, delivery -> 503 ready, room
 
 Pure: headers and arguments in, an admission out or a refusal raised. What is asked of the token comes before what is said
 about groups, so that a stranger learns nothing.
@@ -43,11 +43,12 @@ class UpgradeRequest:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRules:
-    """The settings that matter here."""
+    """The settings that matter here. `deflate`: permessage-deflate is accepted when it is offered."""
 
     allowed_origins: Collection[str]
     allow_access_token_query: bool
     max_groups: int
+    deflate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def admit(request: UpgradeRequest, rules: UpgradeRules, verifier: TokenVerifier)
     Raises:
         Refusal: the first check that fails.
     """
-    upgrade = _check_upgrade(request.headers)
+    upgrade = _check_upgrade(request.headers, deflate=rules.deflate)
     check_origin(request.headers, rules.allowed_origins)
     identity = _check_token(request, upgrade, rules, verifier)
     _check_subprotocol(request.headers, upgrade)
@@ -97,9 +98,9 @@ def bearer_token(headers: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _check_upgrade(headers: Mapping[str, str]) -> Upgrade:
+def _check_upgrade(headers: Mapping[str, str], *, deflate: bool) -> Upgrade:
     try:
-        return read_upgrade("GET", headers)
+        return read_upgrade("GET", headers, deflate=deflate)
     except UpgradeRefused as refused:
         more = {"Sec-WebSocket-Version": "13", "Upgrade": "websocket"} if refused.status == 426 else {}
         outcome = "bad_version" if refused.status == 426 else "no_upgrade"

@@ -38,8 +38,9 @@ class Door(Protocol):
         """Connections that are open now."""
         ...
 
-    def adopt(self, sock: socket.socket, admission: Admission, *, initial: bytes) -> None:
-        """Takes over a socket after the 101 answer; `initial` was read already behind the request."""
+    def adopt(self, sock: socket.socket, admission: Admission, *, initial: bytes, answer: bytes) -> bool:
+        """Takes over a socket and sends the 101 `answer` together with the first frame; `initial` was read already behind the
+        request. False: the client has gone, and the socket is closed."""
         ...
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from edge.protocol.deflate import choose_deflate
+
 PROTOBUF_SUBPROTOCOL: Final = "throng.v1.protobuf"
 JSON_SUBPROTOCOL: Final = "throng.v1.json"
 BEARER_PREFIX: Final = "bearer."
@@ -37,16 +39,23 @@ class Upgrade:
         accept: value of Sec-WebSocket-Accept.
         subprotocol: None when the client offered none of ours; refuse it.
         token: from a `bearer.<jwt>` subprotocol.
+        extensions: value of Sec-WebSocket-Extensions to answer with; None: frames are not compressed.
     """
 
     accept: str
     subprotocol: str | None
     token: str | None
+    extensions: str | None = None
 
     @property
     def binary(self) -> bool:
         """Whether the connection speaks binary frames."""
         return self.subprotocol == PROTOBUF_SUBPROTOCOL
+
+    @property
+    def deflate(self) -> bool:
+        """Whether messages may be compressed, both ways."""
+        return self.extensions is not None
 
 
 def accept_key(key: str) -> str:
@@ -65,12 +74,13 @@ def choose_subprotocol(offered: str) -> tuple[str | None, str | None]:
     return chosen, token
 
 
-def read_upgrade(method: str, headers: Mapping[str, str]) -> Upgrade:
+def read_upgrade(method: str, headers: Mapping[str, str], *, deflate: bool = True) -> Upgrade:
     """Checks an upgrade request.
 
     Args:
         method: the HTTP method.
         headers: a mapping that ignores case, such as Tornado's; repeated headers are joined by commas.
+        deflate: whether to accept permessage-deflate when it is offered.
 
     Raises:
         UpgradeRefused: with the status to answer.
@@ -87,7 +97,8 @@ def read_upgrade(method: str, headers: Mapping[str, str]) -> Upgrade:
     if not _is_key(key):
         raise UpgradeRefused(400, "Sec-WebSocket-Key must be 16 bytes in base64")
     subprotocol, token = choose_subprotocol(headers.get("Sec-WebSocket-Protocol", ""))
-    return Upgrade(accept_key(key), subprotocol, token)
+    extensions = choose_deflate(headers.get("Sec-WebSocket-Extensions", "")) if deflate else None
+    return Upgrade(accept_key(key), subprotocol, token, extensions)
 
 
 def upgrade_response(upgrade: Upgrade) -> bytes:
@@ -100,6 +111,8 @@ def upgrade_response(upgrade: Upgrade) -> bytes:
     ]
     if upgrade.subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {upgrade.subprotocol}")
+    if upgrade.extensions is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {upgrade.extensions}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

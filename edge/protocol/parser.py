@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from edge.protocol.deflate import RSV1, BadDeflateError, TooLargeError, inflate
 from edge.protocol.events import Close, Event, Failed, Message, Ping, Pong
 from edge.protocol.frames import BINARY, CLOSE, CONTINUATION, MAX_CONTROL_BYTES, PING, PONG, TEXT
 from edge.protocol.masking import unmask
@@ -19,12 +20,13 @@ class Partial:
     Both are plain buffers, so that a client that sends byte by byte costs no more than the bytes it sent.
     """
 
-    __slots__ = ("_held", "fragments", "in_message", "needed_bytes")
+    __slots__ = ("_held", "compressed", "fragments", "in_message", "needed_bytes")
 
     def __init__(self) -> None:
         self._held = bytearray()
         self.needed_bytes = 0
         self.in_message = False
+        self.compressed = False
         self.fragments = bytearray()
 
     @property
@@ -47,6 +49,13 @@ class Partial:
         self._held = bytearray()
         return data
 
+    def begin_or_go_on(self, first: int, payload: bytes) -> None:
+        """Adds a fragment whose frame begins with the byte `first`."""
+        if not self.in_message:
+            self.in_message = True
+            self.compressed = bool(first & RSV1)
+        self.fragments += payload
+
     def end_message(self) -> bytes:
         """The fragments as one payload; the message is complete."""
         payload = bytes(self.fragments)
@@ -61,14 +70,17 @@ class _Failure(Exception):
         self.event = Failed(code, reason)
 
 
-def parse(data: bytes, partial: Partial | None, *, binary: bool, max_message_bytes: int) -> tuple[list[Event], Partial | None]:
+def parse(
+    data: bytes, partial: Partial | None, *, binary: bool, max_message_bytes: int, deflate: bool = False
+) -> tuple[list[Event], Partial | None]:
     """Reads what came; pass the returned partial to the next call.
 
     Args:
         data: bytes as the socket gave them, cut anywhere.
         partial: what the last call returned; None at the start.
         binary: messages must be binary frames; otherwise text frames.
-        max_message_bytes: largest payload of a message, over all its fragments.
+        max_message_bytes: largest payload of a message, over all its fragments, and inflated.
+        deflate: whether permessage-deflate was negotiated, so that messages may be compressed.
 
     Returns:
         The events in order, and None unless a frame or a message is incomplete. After `Close` or `Failed` the rest of
@@ -90,7 +102,7 @@ def parse(data: bytes, partial: Partial | None, *, binary: bool, max_message_byt
                 start = at + 8
             elif length == 127:
                 start = at + 14
-            _check_header(first, second)
+            _check_header(first, second, deflate=deflate)
             if size < start:
                 needed = start - at
                 break
@@ -109,13 +121,15 @@ def parse(data: bytes, partial: Partial | None, *, binary: bool, max_message_byt
                 if isinstance(event, Close):
                     return events, None
             elif opcode != CONTINUATION and first & 0x80:
+                payload = _inflated(payload, max_message_bytes) if first & RSV1 else payload
                 events.append(Message(_checked(payload, binary=binary)))
             else:
                 partial = partial or Partial()
-                partial.in_message = True
-                partial.fragments += payload
+                partial.begin_or_go_on(first, payload)
                 if first & 0x80:
-                    events.append(Message(_checked(partial.end_message(), binary=binary)))
+                    payload = partial.end_message()
+                    payload = _inflated(payload, max_message_bytes) if partial.compressed else payload
+                    events.append(Message(_checked(payload, binary=binary)))
     except _Failure as failure:
         events.append(failure.event)
         return events, None
@@ -134,10 +148,10 @@ def _keep(data: bytes, at: int, needed: int, partial: Partial | None) -> Partial
     return partial
 
 
-def _check_header(first: int, second: int) -> None:
-    if first & 0x70:
-        raise _Failure(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+def _check_header(first: int, second: int, *, deflate: bool) -> None:
     opcode = first & 0xF
+    if first & 0x70 and not (deflate and first & 0x70 == RSV1 and opcode in (TEXT, BINARY)):
+        raise _Failure(CloseCode.PROTOCOL_ERROR, "a reserved bit is set")
     if opcode not in _OPCODES:
         raise _Failure(CloseCode.PROTOCOL_ERROR, "unknown opcode")
     if not second & 0x80:
@@ -172,6 +186,15 @@ def _check_size(first: int, length: int, partial: Partial | None, *, binary: boo
     held = len(partial.fragments) if partial is not None and in_message else 0
     if held + length > max_message_bytes:
         raise _Failure(CloseCode.FRAME_TOO_LARGE, f"a message may have {max_message_bytes} bytes")
+
+
+def _inflated(payload: bytes, max_message_bytes: int) -> bytes:
+    try:
+        return inflate(payload, max_bytes=max_message_bytes)
+    except TooLargeError:
+        raise _Failure(CloseCode.FRAME_TOO_LARGE, f"a message may have {max_message_bytes} bytes") from None
+    except BadDeflateError:
+        raise _Failure(CloseCode.PROTOCOL_ERROR, "a compressed message is damaged") from None
 
 
 def _checked(payload: bytes, *, binary: bool) -> bytes:
