@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from group_svc.adapters.grpc_answer_forwarder import GrpcAnswerForwarder
 from group_svc.adapters.grpc_publisher import GrpcPublisher
+from group_svc.adapters.grpc_safety_hook import GrpcSafetyHook
 from group_svc.adapters.grpc_unread_observer import GrpcUnreadObserver
 from group_svc.adapters.memory_answer_waiters import MemoryAnswerWaiters
 from group_svc.adapters.mysql_membership_store import MySQLMembershipStore
@@ -22,12 +23,14 @@ from group_svc.adapters.proto_body_inspector import ProtoBodyInspector
 from group_svc.adapters.redis_recent_messages import RedisRecentMessages
 from group_svc.adapters.sqlite_membership_store import SQLiteMembershipStore
 from group_svc.adapters.sqlite_message_store import SQLiteMessageStore
+from group_svc.adapters.watched_word_list import WatchedWordList
 from group_svc.adapters.word_list_safety import WordListSafety
 from group_svc.core.directory import Directory
+from group_svc.core.safety_gate import SafetyPolicy
 from group_svc.core.submitter import SharedProducer, Submitter
 from group_svc.message_servicer import MessageServicer
 from group_svc.metrics import GroupMetrics
-from group_svc.ports import MembershipStore, MessageStore
+from group_svc.ports import MembershipStore, MessageStore, SafetyCheck, SafetyHook
 from group_svc.servicer import GroupServicer
 from group_svc.settings import GroupServiceSettings, split_addresses
 from group_svc.uplink_servicer import UplinkServicer
@@ -170,7 +173,6 @@ class GroupApp:
         self._make_default_group(stores.groups)
         redis = RedisThreads(settings.redis_access(), on_error=self._metrics.redis.failed)
         self._stopping.callback(redis.close)
-        safety = WordListSafety(()) if settings.word_list_file is None else WordListSafety.from_file(settings.word_list_file)
         ports = WritePathPorts(
             consumer=self._uplink.consumer,
             messages=stores.messages,
@@ -181,8 +183,9 @@ class GroupApp:
             waiters=self._waiters,
             forwarder=self._forwarder,
             inspector=ProtoBodyInspector(),
-            safety=safety,
+            safety=self._watch_words(),
             clock=self._clock,
+            hook=self._open_hook(),
         )
         path = WritePath(
             ports,
@@ -190,9 +193,27 @@ class GroupApp:
             lanes=settings.lanes,
             lane_capacity=settings.lane_capacity,
             membership_ttl_seconds=settings.membership_ttl_seconds,
+            hot_group_per_second=settings.hot_group_per_second,
+            hook_policy=SafetyPolicy(fail_open=settings.safety_hook_policy == "open", max_calls=settings.safety_hook_max_calls),
         )
         self._start_path(path)
         self._serve(path, stores)
+
+    def _watch_words(self) -> SafetyCheck:
+        if self._settings.word_list_file is None:
+            return WordListSafety(())
+        words = WatchedWordList(self._settings.word_list_file, self._metrics, check_seconds=self._settings.word_list_check_seconds)
+        self._stopping.callback(words.stop)
+        words.start()
+        return words
+
+    def _open_hook(self) -> SafetyHook | None:
+        settings = self._settings
+        if not settings.safety_hook_address:
+            return None
+        hook = GrpcSafetyHook(settings.safety_hook_address, self._metrics, timeout_seconds=settings.safety_hook_timeout_seconds)
+        self._stopping.callback(hook.stop)
+        return hook
 
     def _start_path(self, path: WritePath) -> None:
         """Starts what runs without callers; it stops in the reverse order: path, then the ways out."""

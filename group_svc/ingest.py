@@ -1,22 +1,18 @@
-"""Reads the uplink and checks its records in lanes, one user always in the same one (hop 3)."""
+"""Reads the uplink and has its records checked, here or in lanes (hop 3)."""
 
 from __future__ import annotations
 
 import collections
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from group_svc.core.admission import Admission
-from group_svc.core.commit_queue import CommitQueue
+from group_svc.checks import Checks
 from group_svc.core.offsets import OffsetTracker
-from group_svc.lane import Lane
 from group_svc.metrics import GroupMetrics
 from throng.domain.errors import ThrongError
-from throng.domain.ids import UserId
 from throng.ports.uplink import UplinkConsumer, UplinkRecord
 
 _log = structlog.get_logger("group.ingest")
@@ -29,33 +25,24 @@ _BUSY_FROM, _GATHER_SECONDS = 10, 0.015
 """After a poll of so many records a moment passes before the next: each costs a round trip, however little it brings."""
 
 
-def lane_of(user_id: UserId, lanes: int) -> int:
-    """The lane of a user: the same in every process and after every restart."""
-    return zlib.crc32(user_id.encode()) % lanes
-
-
 class Ingest:
-    """The consumer thread and its lanes.
+    """The consumer thread.
 
-    Policy when a lane is full: what was polled is held, at most one poll of it, nothing more is read, and the uplink fills; but the
-    consumer keeps polling for nothing, so that it stays in its group while the store is away, however long.
+    Policy when there is no room for checks: what was polled is held, at most one poll of it, nothing more is read, and the uplink
+    fills; but the consumer keeps polling for nothing, so that it stays in its group while the store is away, however long.
     """
 
     def __init__(
         self,
         consumer: UplinkConsumer,
-        admission: Admission,
-        committing: CommitQueue,
+        checks: Checks,
         offsets: OffsetTracker,
         metrics: GroupMetrics,
-        *,
-        lanes: int = 4,
-        lane_capacity: int = 1_000,
     ) -> None:
         self._consumer = consumer
         self._offsets = offsets
         self._metrics = metrics
-        self._lanes = [Lane(number, admission, committing, metrics, capacity=lane_capacity) for number in range(lanes)]
+        self._checks = checks
         self._draining = threading.Event()
         self._read = threading.Event()
         self._written = threading.Event()
@@ -67,13 +54,12 @@ class Ingest:
         self._drain_until = 0.0
         self._thread = threading.Thread(target=self._run, name="group-consumer", daemon=True)
         metrics.watch_lag(consumer.lag)
-        metrics.watch_queue("lane", lambda: sum(len(lane) for lane in self._lanes) + len(self._held))
+        metrics.watch_queue("lane", lambda: len(checks) + len(self._held))
 
     def start(self) -> None:
         """Starts the threads."""
         self._consumer.set_on_revoked(self._revoked)
-        for lane in self._lanes:
-            lane.start()
+        self._checks.start()
         self._thread.start()
 
     def stop(self, deadline_seconds: float, write_rest: Callable[[float], object]) -> None:
@@ -88,11 +74,9 @@ class Ingest:
         self._draining.set()
         if not self._read.wait(deadline_seconds):
             self._consumer.stop()
-        for lane in self._lanes:
-            lane.finish(self._drain_until)
+        self._checks.finish(self._drain_until)
         write_rest(max(self._drain_until - time.monotonic(), 0.1))
-        for lane in self._lanes:
-            lane.join(5.0)  # a lane that waited for room in the commit queue ends when that is closed
+        self._checks.join(5.0)  # a lane that waited for room in the commit queue ends when that is closed
         self._written.set()
         self._thread.join(5.0)
 
@@ -134,42 +118,31 @@ class Ingest:
             return
 
     def _place_held(self, deadline: float) -> None:
-        """Puts held records into their lanes, in order; stops at a lane that has no room until `deadline` (monotonic seconds)."""
+        """Has held records checked, in order; stops where there is no room until `deadline` (monotonic seconds)."""
         while self._held:
-            full = self._place_what_fits()
-            if full is not None and not full.wait_for_room(deadline - time.monotonic()):
+            if not self._place_what_fits() and not self._checks.wait_for_room(deadline - time.monotonic()):
                 return
 
-    def _place_what_fits(self) -> Lane | None:
-        """Places records up to the first one whose lane is full; returns that lane, or None when all were placed."""
-        lanes = self._lanes
-        rooms = [lane.room for lane in lanes]
-        parts: list[list[UplinkRecord]] = [[] for _ in lanes]
-        begun: list[tuple[int, int]] = []
-        poison: list[tuple[int, int]] = []
-        full: Lane | None = None
+    def _place_what_fits(self) -> bool:
+        """Hands on records from the front; False when there is no room for the next, or nothing can be checked now."""
         with self._holding:
-            for record in self._held:
-                if record.submission is None:
-                    self._metrics.poison_records.inc()
-                    _log.warning("poison_record", partition=record.partition, offset=record.offset)
-                    poison.append((record.partition, record.offset))
-                else:
-                    number = lane_of(record.submission.user_id, len(lanes))
-                    if len(parts[number]) >= rooms[number]:
-                        full = lanes[number]
-                        break
-                    parts[number].append(record)
-                begun.append((record.partition, record.offset))
-            self._offsets.begin(begun)
-            for _ in begun:
+            held = list(self._held)
+        placed = held[: self._checks.fitting(held)]
+        try:
+            go_on = self._checks.prepare([record for record in placed if record.submission is not None])
+        except ThrongError:
+            return False
+        poison = [record for record in placed if record.submission is None]
+        with self._holding:
+            self._offsets.begin((record.partition, record.place) for record in placed)
+            for _ in placed:
                 self._held.popleft()
-        if poison:
-            self._offsets.finish(poison)
-        for lane, part in zip(lanes, parts, strict=True):
-            if part:
-                lane.put(part)
-        return full
+        for record in poison:
+            self._metrics.poison_records.inc()
+            _log.warning("poison_record", partition=record.partition, offset=record.offset)
+        self._offsets.finish((record.partition, record.place) for record in poison)
+        go_on()
+        return bool(placed)
 
     def _commit_offsets(self) -> None:
         self._committed_at = time.monotonic()

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 
 import structlog
 
+from group_svc.checks import PAUSE_SECONDS, Committing, checked
 from group_svc.core.admission import Admission
-from group_svc.core.commit_queue import CommitQueue
 from group_svc.metrics import GroupMetrics
-from throng.domain.errors import ErrorCode, ThrongError
+from throng.domain.errors import ThrongError
 from throng.ports.uplink import UplinkRecord
 
 _log = structlog.get_logger("group.ingest")
 _BATCH = 100
-_PAUSE_SECONDS = 0.2
 
 
 class Lane:
@@ -26,7 +25,7 @@ class Lane:
     Overflow policy: what finds no room waits outside.
     """
 
-    def __init__(self, number: int, admission: Admission, committing: CommitQueue, metrics: GroupMetrics, *, capacity: int) -> None:
+    def __init__(self, number: int, admission: Admission, committing: Committing, metrics: GroupMetrics, *, capacity: int) -> None:
         self._admission = admission
         self._committing = committing
         self._metrics = metrics
@@ -70,7 +69,7 @@ class Lane:
             self._filled.notify()
         self.join(deadline - time.monotonic())
         self._abandon.set()
-        self.join(_PAUSE_SECONDS)
+        self.join(PAUSE_SECONDS)
 
     def join(self, timeout_seconds: float) -> None:
         """Waits for the thread to end."""
@@ -97,27 +96,11 @@ class Lane:
         """Checks records and hands them on; waits while memberships cannot be read, so nobody is refused for an outage."""
         while True:
             try:
-                pending = self._admission.admit(records)
-            except ThrongError as error:
-                if error.code is not ErrorCode.UNAVAILABLE:
-                    self._check_apart(records, error)
-                    return
+                pending = checked(self._admission, records)
+            except ThrongError:
                 _log.warning("check_waits", records=len(records))
-                if self._abandon.wait(_PAUSE_SECONDS):
+                if self._abandon.wait(PAUSE_SECONDS):
                     return
                 continue
-            except Exception as error:
-                self._check_apart(records, error)
-                return
             self._committing.put(pending)
             return
-
-    def _check_apart(self, records: Sequence[UplinkRecord], error: Exception) -> None:
-        """Finds the record that cannot be checked and refuses it alone."""
-        if len(records) > 1:
-            for record in records:
-                self._check([record])
-            return
-        _log.error("record_cannot_be_checked", partition=records[0].partition, offset=records[0].offset, exc_info=error)
-        refusal = ThrongError(ErrorCode.INTERNAL, "The message could not be checked.", retry_after_ms=1000)
-        self._committing.put(self._admission.refuse(records[0], refusal))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from group_svc.ports import SafetyVerdict
 from throng.domain.errors import ErrorCode
 from throng.runtime.kafka_metrics import KafkaMetrics
 from throng.runtime.mysql_metrics import MySQLMetrics
@@ -13,7 +14,7 @@ from throng.runtime.redis_metrics import RedisMetrics
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _SIZES = (1, 2, 5, 10, 25, 50, 100, 200, 300, 400, 500)
-QUEUES = ("lane", "commit", "publish", "publish_urgent", "observe", "forward")
+QUEUES = ("lane", "safety", "commit", "publish", "publish_urgent", "observe", "forward")
 
 
 class GroupMetrics:
@@ -75,7 +76,48 @@ class GroupMetrics:
         self.mysql = MySQLMetrics("group", registry)
         self.kafka = KafkaMetrics("group", registry, consumes=True)
         self.redis = RedisMetrics("group", registry)
+        self._make_safety(registry)
+        self._make_hot(registry)
         self._make_outward(registry)
+
+    def _make_safety(self, registry: CollectorRegistry) -> None:
+        """Metrics of word list and safety hook."""
+        reloads = Counter(
+            "throng_group_word_list_reloads_total",
+            "Times the word list had changed and was loaded, or failed to be and the old one stayed (hop 4).",
+            ["result"],
+            registry=registry,
+        )
+        self.word_list_loaded, self.word_list_failed = reloads.labels("loaded"), reloads.labels("failed")
+        self.word_list_words = Gauge(
+            "throng_group_word_list_words", "Words in the list that is in force (hop 4).", registry=registry
+        )
+        verdicts = Counter(
+            "throng_group_safety_hook_verdicts_total",
+            "Answers of the safety hook: allowed, blocked, or undecided: none in time, an error, or it was not asked (hop 3).",
+            ["verdict"],
+            registry=registry,
+        )
+        self.safety_hook_verdicts = {verdict: verdicts.labels(verdict.value) for verdict in SafetyVerdict}
+        self.safety_hook_seconds = Histogram(
+            "throng_group_safety_hook_seconds", "Time of one call of the safety hook (hop 3).", buckets=_SECONDS, registry=registry
+        )
+
+    def _make_hot(self, registry: CollectorRegistry) -> None:
+        """Metrics of hot groups; none has a label per group: the log names them."""
+        self._hot_groups = Gauge(
+            "throng_group_hot_groups",
+            "Groups with hot_group_per_second submissions a second or more, of those that are written here (hop 4).",
+            registry=registry,
+        )
+        self._hottest = Gauge(
+            "throng_group_hottest_group_submissions_per_second",
+            "Submissions per second of the hottest group that is written here; 0 while none is hot (hop 4).",
+            registry=registry,
+        )
+        self._waiting_groups = Gauge(
+            "throng_group_commit_groups", "Groups of which candidates wait for the writer (hop 4).", registry=registry
+        )
 
     def _make_outward(self, registry: CollectorRegistry) -> None:
         """Metrics of the ways out."""
@@ -107,6 +149,12 @@ class GroupMetrics:
     def watch_lag(self, lag: Callable[[], int]) -> None:
         """Reads the uplink's lag whenever metrics are collected."""
         self._lag.set_function(lag)
+
+    def watch_groups(self, hot_rates: Callable[[], list[float]], waiting: Callable[[], int]) -> None:
+        """Reads the rates of hot groups, the hottest first, and how many groups wait, whenever metrics are collected."""
+        self._hot_groups.set_function(lambda: len(hot_rates()))
+        self._hottest.set_function(lambda: next(iter(hot_rates()), 0.0))
+        self._waiting_groups.set_function(waiting)
 
     def watch_queue(self, queue: str, depth: Callable[[], int]) -> None:
         """Reads a queue's depth whenever metrics are collected."""

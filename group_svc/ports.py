@@ -1,11 +1,13 @@
 """What group_svc needs from the outside: stores, the cache of recent messages, the ways out.
 
 Adapters: `MessageStore` and `MembershipStore`: `sqlite`, `mysql`; `RecentMessages`: `redis`, real or embedded;
-`Publisher`: gRPC to router_svc; `UnreadObserver`: gRPC to unread_svc; `AnswerForwarder`: gRPC to other group services.
+`Publisher`: gRPC to router_svc; `UnreadObserver`: gRPC to unread_svc; `AnswerForwarder`: gRPC to other group services;
+`SafetyCheck`: a word list; `SafetyHook`: gRPC to a service of the installer's.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -14,9 +16,10 @@ from throng.domain.errors import ThrongError
 from throng.domain.group import Group, GroupSettings, Member, Role
 from throng.domain.ids import GroupId, UserId
 from throng.domain.message import Lane, MessageKind, Origin, Position, StoredMessage, Submission
+from throng.domain.quick_values import quick_value
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Candidate:
     """A submission that the checks have seen.
 
@@ -35,7 +38,7 @@ class Candidate:
     sender_role: Role
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Committed:
     """The submission is durable. `repeated`: it was before this call, and nothing was changed.
 
@@ -48,7 +51,7 @@ class Committed:
     recalled_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Refused:
     """The submission is not stored, for the candidate's own refusal or for one that only the store can see."""
 
@@ -197,7 +200,7 @@ class MembershipStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class RecentPut:
     """What one `RecentMessages.put` is given: consecutive messages, rising by seq, and the recalled seqs."""
 
@@ -244,7 +247,7 @@ class RecentMessages(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class BlockPublication:
     """Consecutive persisted messages of one group, for all edges that hold it."""
 
@@ -255,7 +258,7 @@ class BlockPublication:
     recalled: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class AnswerPublication:
     """What came of a submission, for the connection it came from."""
 
@@ -338,7 +341,7 @@ class AnswerForwarder(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class BodyFacts:
     """What the checks need to know of a body; a field that the body's kind does not have is empty.
 
@@ -375,4 +378,25 @@ class SafetyCheck(Protocol):
 
     def blocks(self, text: str) -> bool:
         """True when the text must not be sent."""
+        ...
+
+
+class SafetyVerdict(enum.Enum):
+    """What a hook says of a message."""
+
+    ALLOWED = "allowed"
+    BLOCKED = "blocked"
+    UNDECIDED = "undecided"
+
+
+class SafetyHook(Protocol):
+    """Purpose: asks somebody outside whether people may see a message, before it is stored.
+
+    Ordering: none; verdicts come in any order. Idempotency: the same message may be asked about again. Concurrency: any thread;
+    `ask` never waits. Errors: none; whatever goes wrong is UNDECIDED. Bound: a verdict comes within the adapter's deadline;
+    how many are asked for at a time is the caller's care.
+    """
+
+    def ask(self, submission: Submission, decided: Callable[[SafetyVerdict], None]) -> None:
+        """`decided` is called exactly once, on any thread, possibly before this returns."""
         ...

@@ -199,6 +199,8 @@ def _member(member: group_pb2.Member) -> Member:
 def _merged(base: GroupSettings, changes: group_pb2.GroupSettings) -> GroupSettings:
     if changes.HasField("delivery") and changes.delivery not in group_pb2.Delivery.values():
         raise ThrongError(ErrorCode.INVALID_ARGUMENT, "this delivery does not exist", fields={"field": "delivery"})
+    if changes.HasField("over_budget") and changes.over_budget not in group_pb2.OverBudget.values():
+        raise ThrongError(ErrorCode.INVALID_ARGUMENT, "this policy does not exist", fields={"field": "over_budget"})
     return merged_settings(base, changes)
 
 

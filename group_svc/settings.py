@@ -39,7 +39,13 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
     uplink_max_records: int = Field(
         100_000, ge=1, le=10_000_000, description="Records that the memory uplink holds; above, submissions are refused."
     )
-    lanes: int = Field(4, ge=1, le=64, description="Threads that check messages; one user is always in the same lane.")
+    lanes: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Threads that check messages; one user is always in the same lane. 0: they are checked in the thread that"
+        " reads, which is cheaper as long as no check waits for anything.",
+    )
     lane_capacity: int = Field(1_000, ge=1, le=100_000, description="Records that wait in one lane before reading pauses.")
     grpc_threads: int = Field(
         64,
@@ -50,8 +56,31 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
     word_list_file: pathlib.Path | None = Field(
         None, description="UTF-8 file of forbidden words, one a line; messages that hold one are refused."
     )
+    word_list_check_seconds: float = Field(
+        5.0,
+        ge=0.0,
+        le=3_600.0,
+        description="How often the word list's file is looked at for changes, seconds; 0: read once.",
+    )
+    safety_hook_address: str = Field(
+        "", description="host:port of a throng.safety.v1.SafetyHookService that is asked about every message; empty: none. No TLS."
+    )
+    safety_hook_timeout_seconds: float = Field(
+        0.5,
+        gt=0.0,
+        le=5.0,
+        description="Time for one answer of the safety hook, seconds; it holds up that user's messages alone.",
+    )
+    safety_hook_policy: Literal["open", "closed"] = Field(
+        "open",
+        description="What the hook did not decide in time is let through (open) or refused with UNAVAILABLE (closed).",
+    )
+    safety_hook_max_calls: int = Field(64, ge=1, le=1_000, description="Calls to the safety hook at a time.")
     membership_ttl_seconds: float = Field(
         3.0, ge=0.0, le=60.0, description="Time after which a change of a member by another process is seen, seconds."
+    )
+    hot_group_per_second: float = Field(
+        20.0, gt=0.0, le=1_000_000.0, description="Submissions a second from which on a group counts as hot in metrics and log."
     )
     default_group: str = Field("", description="Open group that is made at first start when it is absent; empty: none.")
     drain_seconds: float = Field(5.0, ge=0.0, le=300.0, description="Time for finishing what was submitted when stopping, seconds.")
@@ -77,6 +106,13 @@ class GroupServiceSettings(KafkaConsumerSettings, KafkaSettings, MySQLSettings, 
             host, _, port = address.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65_536:
                 raise ValueError(f"{address} is not host:port")
+        return value
+
+    @field_validator("safety_hook_address")
+    @classmethod
+    def _check_hook(cls, value: str) -> str:
+        if value:
+            internal_edge_id(value, "00000000")
         return value
 
     @model_validator(mode="after")

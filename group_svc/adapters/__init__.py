@@ -17,4 +17,6 @@
 - `memory_answer_waiters.py`  callers in this process that wait
 - `proto_body_inspector.py`   reads bodies for the checks
 - `word_list_safety.py`       forbidden words
+- `watched_word_list.py`      forbidden words in a file that may change
+- `grpc_safety_hook.py`       asks a service of the installer's about messages (hop 3)
 """

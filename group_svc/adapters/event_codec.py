@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from group_svc.adapters.group_codec import to_group, to_role
 from group_svc.adapters.stored_message_codec import to_envelope
 from group_svc.ports import (
@@ -10,6 +12,7 @@ from group_svc.ports import (
     MemberPublication,
     PublicationItem,
 )
+from throng.adapters.protobuf_wire import bytes_tag, varint
 from throng.api.client.v1 import client_pb2
 from throng.api.common.v1 import error_pb2, message_pb2
 from throng.api.edge.v1 import edge_pb2
@@ -19,7 +22,7 @@ from throng.domain.ids import ConnId, EdgeId, GroupId
 from throng.domain.message import Origin, Position
 from throng.runtime.rpc_status import from_detail
 
-_MESSAGES_TAG = bytes([message_pb2.Block.MESSAGES_FIELD_NUMBER << 3 | 2])
+_MESSAGES_TAG = bytes_tag(message_pb2.Block, "messages")
 
 
 def block_bytes(block: BlockPublication) -> bytes:
@@ -28,17 +31,8 @@ def block_bytes(block: BlockPublication) -> bytes:
     parts = [head.SerializeToString()]
     for stored in block.messages:
         envelope = to_envelope(stored).SerializeToString()
-        parts += (_MESSAGES_TAG, _varint(len(envelope) + len(stored.body)), envelope, stored.body)
+        parts += (_MESSAGES_TAG, varint(len(envelope) + len(stored.body)), envelope, stored.body)
     return b"".join(parts)
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def to_publication(item: PublicationItem, *, now_ms: int) -> router_pb2.Publication:
@@ -65,6 +59,23 @@ def to_publication(item: PublicationItem, *, now_ms: int) -> router_pb2.Publicat
     group = item.group
     event = edge_pb2.EdgeEvent(group_id=group.group_id, published_at_ms=now_ms, group_changed=to_group(group))
     return router_pb2.Publication(group_id=group.group_id, event=event.SerializeToString())
+
+
+def to_acks(items: Sequence[AnswerPublication], *, now_ms: int) -> router_pb2.Publication:
+    """Makes the proto of ACKs that go to one life of one edge; each item has a position."""
+    positions = [item.position for item in items if item.position is not None]
+    acks = edge_pb2.Acks(
+        conn_ids=[item.origin.conn_id for item in items],
+        request_ids=[item.origin.request_id for item in items],
+        group_ids=[item.group_id for item in items],
+        client_msg_ids=[item.client_msg_id for item in items],
+        epochs=[position.epoch for position in positions],
+        seqs=[position.seq for position in positions],
+        sent_at_ms=[item.sent_at_ms for item in items],
+    )
+    event = edge_pb2.EdgeEvent(published_at_ms=now_ms, acks=acks)
+    origin = items[0].origin
+    return router_pb2.Publication(edge_id=origin.edge_id, incarnation=origin.incarnation, event=event.SerializeToString())
 
 
 def to_head(group_id: GroupId, epoch: int, head_seq: int, *, now_ms: int) -> router_pb2.Publication:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from throng.api.common.v1 import group_pb2
-from throng.domain.group import Delivery, Group, GroupSettings, Member, Role
+from throng.domain.group import Delivery, Group, GroupSettings, Member, OverBudget, Role
 
 
 def to_role(role: Role) -> group_pb2.Role.ValueType:
@@ -22,14 +22,22 @@ def to_settings(settings: GroupSettings) -> group_pb2.GroupSettings:
         block_max_messages=settings.block_max_messages,
         block_interval_ms=settings.block_interval_ms,
         delivery=group_pb2.Delivery.ValueType(settings.delivery),
+        over_budget=group_pb2.OverBudget.ValueType(settings.over_budget),
     )
 
 
 def merged_settings(base: GroupSettings, changes: group_pb2.GroupSettings) -> GroupSettings:
-    """The settings with what is set in `changes`; an unspecified delivery is INLINE, and nothing is checked."""
+    """The settings with what is set in `changes`; an unspecified delivery is INLINE, an unspecified policy REJECT.
+
+    Raises:
+        ValueError: a delivery or policy that this version does not know. Nothing else is checked.
+    """
     merged = dataclasses.replace(base, **{field.name: value for field, value in changes.ListFields()})
-    delivery = Delivery(merged.delivery)
-    return dataclasses.replace(merged, delivery=delivery or Delivery.INLINE)
+    return dataclasses.replace(
+        merged,
+        delivery=Delivery(merged.delivery) or Delivery.INLINE,
+        over_budget=OverBudget(merged.over_budget) or OverBudget.REJECT,
+    )
 
 
 def to_group(group: Group) -> group_pb2.Group:

@@ -27,7 +27,7 @@ class MySQLMessageStore:
         self._database = database
 
     def commit(self, candidates: Sequence[Candidate], *, now_ms: int) -> list[Outcome]:
-        """One transaction of five round trips for all candidates; see `MessageStore.commit`."""
+        """One transaction of two round trips for all candidates, three where some are repeated; see `MessageStore.commit`."""
         if not candidates:
             return []
         return self._database.write(lambda statements: _commit(statements, candidates, now_ms))
@@ -138,34 +138,36 @@ def _deleted_of_many(statements: Statements, queries: Sequence[DeletedQuery], li
 
 
 def _commit(statements: Statements, candidates: Sequence[Candidate], now_ms: int) -> list[Outcome]:
+    heads, places = _lock_heads(statements, candidates)
     plan = CommitPlan(
-        heads=_lock_heads(statements, candidates),
-        persisted=_read_persisted(statements, candidates),
+        heads=heads,
+        persisted=_read_persisted(statements, places),
         load_message=lambda group_id, seq: _read_messages(statements, [(group_id, clamp(seq))]).get((group_id, seq)),
         now_ms=now_ms,
     )
     outcomes = plan.run(candidates)
-    statements.insert(sql.INSERT_MESSAGES, [sql.message_row(key, message) for key, message in plan.new_messages.items()])
+    rows = (sql.message_row(key, message) for key, message in plan.new_messages.items())
+    statements.insert_later(sql.INSERT_MESSAGES, rows)
     for statement in sql.raise_heads(plan.heads):
-        statements.run(statement)
+        statements.later(statement)
     for (group_id, seq), event_seq in plan.blanked.items():
-        statements.run(sql.BLANK, event_seq, group_id, seq)
+        statements.later(sql.BLANK, event_seq, group_id, seq)
     return outcomes
 
 
-def _lock_heads(statements: Statements, candidates: Sequence[Candidate]) -> dict[GroupId, Position]:
-    heads = {}
-    for part in chunks(sorted({candidate.submission.group_id for candidate in candidates})):
-        for group_id, epoch, seq in statements.rows(sql.lock_heads(part)):
-            heads[GroupId(group_id)] = Position(epoch, seq)
-    return heads
+def _lock_heads(statements: Statements, candidates: Sequence[Candidate]) -> tuple[dict[GroupId, Position], list[MessageKey]]:
+    """Locks the groups and returns their heads, and where submissions stand that are there already.
+
+    The latter is read after the groups are locked, though in the same round trip: whoever held them before has committed.
+    """
+    locks = [sql.lock_heads(part) for part in chunks(sorted({candidate.submission.group_id for candidate in candidates}))]
+    keys = list({submission_key(candidate.submission): None for candidate in candidates})
+    answers = statements.together([*locks, *map(sql.find_submissions, chunks(keys))])
+    heads = {GroupId(group_id): Position(epoch, seq) for rows in answers[: len(locks)] for group_id, epoch, seq in rows}
+    return heads, [(GroupId(group_id), seq) for rows in answers[len(locks) :] for group_id, seq in rows]
 
 
-def _read_persisted(statements: Statements, candidates: Sequence[Candidate]) -> dict[SubmissionKey, tuple[GroupId, StoredMessage]]:
-    """What is there already. Read after the groups are locked: whoever held them before has committed."""
-    places: list[MessageKey] = []
-    for part in chunks(list({submission_key(candidate.submission) for candidate in candidates})):
-        places += [(GroupId(group_id), seq) for group_id, seq in statements.rows(sql.find_submissions(part))]
+def _read_persisted(statements: Statements, places: Sequence[MessageKey]) -> dict[SubmissionKey, tuple[GroupId, StoredMessage]]:
     found = _read_messages(statements, places)
     return {(message.sender_id, message.client_msg_id): (key[0], message) for key, message in found.items()}
 

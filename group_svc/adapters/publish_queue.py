@@ -6,15 +6,17 @@ import collections
 import threading
 from collections.abc import Sequence
 
-from group_svc.adapters.event_codec import to_head, to_publication
+from group_svc.adapters.event_codec import to_acks, to_head, to_publication
 from group_svc.metrics import GroupMetrics
 from group_svc.ports import AnswerPublication, BlockPublication, GroupPublication, MemberPublication, PublicationItem
 from throng.api.router.v1 import router_pb2
-from throng.domain.ids import GroupId
+from throng.domain.ids import EdgeId, GroupId
 from throng.ports.clock import Clock
 
 MAX_BATCH = 1_000
 MAX_BATCH_BYTES = 2 << 20
+_ACKS_TOGETHER = 200
+"""ACKs for one edge in one publication, about 25 KB."""
 
 
 class PublishQueue:
@@ -46,21 +48,38 @@ class PublishQueue:
         return len(self._items) + len(self._urgent) + len(self._heads)
 
     def put(self, items: Sequence[PublicationItem]) -> None:
-        """Queues publications; never blocks."""
+        """Queues publications; never blocks. ACKs for one edge go together."""
         now_ms = self._clock.now_ms()
+        acks: dict[tuple[EdgeId, int], list[AnswerPublication]] = {}
         with self._changed:
             for item in items:
-                if isinstance(item, MemberPublication | GroupPublication):
+                if isinstance(item, AnswerPublication) and item.position is not None:
+                    acks.setdefault((item.origin.edge_id, item.origin.incarnation), []).append(item)
+                elif isinstance(item, MemberPublication | GroupPublication):
                     if len(self._urgent) == self._urgent.maxlen:
                         self._metrics.overflows["publish_urgent"].inc()
                     self._urgent.append(to_publication(item, now_ms=now_ms))
                 elif len(self._items) >= self._max_items or self._bytes >= self._max_bytes:
                     self._shrink(item)
                 else:
-                    publication = to_publication(item, now_ms=now_ms)
-                    self._bytes += len(publication.event)
-                    self._items.append(publication)
+                    self._append(to_publication(item, now_ms=now_ms))
+            for of_edge in acks.values():
+                self._put_acks(of_edge, now_ms)
             self._changed.notify_all()
+
+    def _append(self, publication: router_pb2.Publication) -> None:
+        self._bytes += len(publication.event)
+        self._items.append(publication)
+
+    def _put_acks(self, acks: Sequence[AnswerPublication], now_ms: int) -> None:
+        for start in range(0, len(acks), _ACKS_TOGETHER):
+            some = acks[start : start + _ACKS_TOGETHER]
+            if len(self._items) >= self._max_items or self._bytes >= self._max_bytes:
+                self._metrics.overflows["publish"].inc(len(some))
+            elif len(some) == 1:
+                self._append(to_publication(some[0], now_ms=now_ms))
+            else:
+                self._append(to_acks(some, now_ms=now_ms))
 
     def _shrink(self, item: AnswerPublication | BlockPublication) -> None:
         self._metrics.overflows["publish"].inc()

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from throng.domain.group import Delivery, Group, GroupSettings, Member, Role
+from throng.domain.group import Delivery, Group, GroupSettings, Member, OverBudget, Role
 from throng.domain.ids import GroupId, UserId
 from throng.domain.message import Lane, MessageKind, StoredMessage
 
@@ -56,6 +56,8 @@ def decode_settings(text: str) -> GroupSettings:
     fields = {name: value for name, value in fields.items() if name in known}
     if "delivery" in fields:
         fields["delivery"] = Delivery(fields["delivery"])
+    if "over_budget" in fields:
+        fields["over_budget"] = OverBudget.SAMPLE if fields["over_budget"] == OverBudget.SAMPLE else OverBudget.REJECT
     return GroupSettings(**fields)
 
 

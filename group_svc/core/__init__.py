@@ -8,8 +8,10 @@
 - `rate_limits.py`       interval and budget together
 - `admission.py`         all checks in order: a record becomes a candidate
 - `pending.py`           a candidate and its place in the uplink
-- `commit_queue.py`      candidates that wait for the writer; HIGH first
-- `completion.py`        what follows a commit: cache, blocks, answers, offsets
+- `safety_gate.py`       holds messages until the safety hook has decided
+- `commit_queue.py`      candidates that wait for the writer; groups take turns, HIGH first
+- `hot_groups.py`        which groups are hot
+- `completion.py`        what follows a commit: blocks, answers, cache, offsets
 - `offsets.py`           which records are handled
 - `history.py`           messages from the cache or the store
 - `blocks.py`            forms blocks, pure

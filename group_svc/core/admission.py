@@ -53,7 +53,7 @@ class Admission:
         if record.submission is None:
             return []
         candidate = Candidate(record.submission, refusal=error, sender_name="", lane=Lane.NORMAL, sender_role=Role.NONE)
-        return [Pending(candidate, _DEFAULTS, record.partition, record.offset)]
+        return [Pending(candidate, _DEFAULTS, record.partition, record.place)]
 
     def _admit_one(self, record: UplinkRecord, submission: Submission, membership: Membership) -> Pending:
         group, member = membership
@@ -66,8 +66,8 @@ class Admission:
             facts = self._check_content(submission)
             self._check_membership(submission, membership)
             self._check_safety(facts)
-            charged = self._rates.admit(submission, settings, role)
             lane = _lane_of(facts, role)
+            charged = self._rates.admit(submission, settings, role, lane)
         except ThrongError as error:
             refusal = error
         except Exception as error:
@@ -75,7 +75,7 @@ class Admission:
             refusal = ThrongError(ErrorCode.INTERNAL, "the message could not be checked", retry_after_ms=1000)
         name = "" if member is None else member.display_name
         candidate = Candidate(submission=submission, refusal=refusal, sender_name=name, lane=lane, sender_role=role)
-        return Pending(candidate, settings, record.partition, record.offset, charged)
+        return Pending(candidate, settings, record.partition, record.place, charged)
 
     @staticmethod
     def _with_checked_ids(submission: Submission) -> Submission:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from group_svc.core.blocks import BlockFormer
 from group_svc.metrics import GroupMetrics
@@ -12,12 +11,13 @@ from group_svc.ports import BlockPublication, Publisher, UnreadObserver
 from throng.domain.group import GroupSettings
 from throng.domain.ids import GroupId
 from throng.domain.message import StoredMessage
+from throng.domain.quick_values import quick_value
 from throng.ports.clock import Clock
 
 _LONGEST_WAIT_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@quick_value(frozen=True, slots=True)
 class Stored:
     """What a batch stored in one group: messages rising by seq, and (target, event) for each recall among them."""
 

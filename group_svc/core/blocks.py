@@ -26,7 +26,6 @@ class _Group:
     epoch: int
     flushed_at: float
     settings: GroupSettings
-    first_at: float = 0.0
     wakes_at: float | None = None
     messages: list[StoredMessage] = field(default_factory=list)
     recalled: list[int] = field(default_factory=list)
@@ -35,9 +34,11 @@ class _Group:
 class BlockFormer:
     """Collects persisted messages per group. Not locked; time is passed in (seconds, monotonic).
 
-    The first message after a quiet interval goes at once. After it a block goes when it holds `block_max_messages` or when its
-    first message is `block_interval_ms` old. `block_max_messages` 0 or 1, or an interval of 0: no waiting, and what was
-    committed together goes together. Messages of a block are consecutive: a gap or another epoch flushes what waited.
+    The first message after a quiet interval goes at once. After it a block goes when it holds `block_max_messages`, or
+    `block_interval_ms` after the one before it: the quieter a group is, the less a message waits, never longer than the interval,
+    and there are no more blocks than one per interval and one per `block_max_messages`. `block_max_messages` 0 or 1, or an interval
+    of 0: no waiting, and what was committed together goes together. Messages of a block are consecutive: a gap or another epoch
+    flushes what waited.
     """
 
     def __init__(self) -> None:
@@ -77,13 +78,11 @@ class BlockFormer:
         for message in messages:
             if group.messages and message.seq != group.messages[-1].seq + 1:
                 ready += self._flush(group_id, group, now)
-            if not group.messages:
-                group.first_at = now
             group.messages.append(message)
             self._waiting += 1
         group.recalled += [target for target, _ in recalls]
         _blank(group.messages, dict(recalls))
-        if quiet or _impatient(settings) or len(group.messages) >= settings.block_max_messages:
+        if quiet or not settings.block_wait_ms or len(group.messages) >= settings.block_max_messages:
             ready += self._flush(group_id, group, now)
         elif group.messages:
             self._wake(group_id, group)
@@ -103,6 +102,7 @@ class BlockFormer:
                 ready += self._flush(group_id, group, now)
             elif group.messages:
                 self._wake(group_id, group)
+        self._forget_quiet(now)
         return ready
 
     def _wake(self, group_id: GroupId, group: _Group) -> None:
@@ -126,12 +126,12 @@ class BlockFormer:
 
     @staticmethod
     def _due_at(group: _Group) -> float:
-        return group.first_at + group.settings.block_interval_ms / 1000
+        return group.flushed_at + group.settings.block_interval_ms / 1000
 
     def _flush(self, group_id: GroupId, group: _Group, now: float) -> list[BlockPublication]:
         if not group.messages:
             return []
-        most = limits.MAX_BLOCK_MESSAGES if _impatient(group.settings) else group.settings.block_max_messages
+        most = group.settings.block_max_messages if group.settings.block_wait_ms else limits.MAX_BLOCK_MESSAGES
         parts = _split(group.messages, min(most, limits.MAX_BLOCK_MESSAGES))
         recalls = group.recalled
         blocks = [
@@ -152,10 +152,6 @@ class BlockFormer:
 
     def _oldest(self, count: int) -> list[GroupId]:
         return [group_id for group_id, _ in zip(self._groups, range(count), strict=False)]
-
-
-def _impatient(settings: GroupSettings) -> bool:
-    return settings.block_max_messages <= 1 or settings.block_interval_ms == 0
 
 
 def _blank(messages: list[StoredMessage], recalls: Mapping[int, int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -34,7 +34,7 @@ class _Floor:
 
 
 class History:
-    """Reads and refreshes. Any thread; `note_committed` and `heal` from the writer alone.
+    """Reads and refreshes. Any thread; `note_heads`, `note_committed` and `heal` from the finisher alone.
 
     The cache may be behind the store: after a crash between commit and put, after a put that failed, after a restart of Redis from
     an old file. So a group is read from the cache only once this process has seen its head in the store, never below the newest
@@ -60,6 +60,13 @@ class History:
         self._paused_until = float("-inf")
         self._heal_not_before = float("-inf")
         self._others_answer = False
+
+    def note_heads(self, heads: Mapping[GroupId, Position]) -> None:
+        """Says what has just been persisted and is about to be put: until then the cache is behind, and reads go to the store."""
+        with self._lock:
+            for group_id, head in heads.items():
+                if group_id in self._floors:
+                    self._raise_floor(group_id, head)
 
     def note_committed(self, commits: Sequence[RecentPut]) -> None:
         """Puts what was just persisted, rising by seq within a group, in one call of the cache.
@@ -119,7 +126,7 @@ class History:
                 del self._broken[next(iter(self._broken))]
 
     def heal(self) -> None:
-        """Mends one group whose put failed, once the pause is over; called again and again by the writer."""
+        """Mends one group whose put failed, once the pause is over; called again and again by the finisher."""
         if not self._broken or self._paused() or self._clock.monotonic() < self._heal_not_before:
             return
         group_id = next(iter(self._broken))

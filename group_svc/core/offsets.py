@@ -8,9 +8,13 @@ from collections.abc import Iterable
 
 
 class OffsetTracker:
-    """Begun and finished offsets per partition. Any thread."""
+    """Begun and finished offsets per partition. Any thread.
 
-    def __init__(self) -> None:
+    With `parts` above 1 it is told places instead: offset x parts + number of the part. All parts of a record are begun together.
+    """
+
+    def __init__(self, *, parts: int = 1) -> None:
+        self._parts = parts
         self._changed = threading.Condition()
         self._open: dict[int, collections.deque[int]] = {}
         self._finished: dict[int, set[int]] = {}
@@ -46,7 +50,13 @@ class OffsetTracker:
     def committable(self) -> dict[int, int]:
         """Per partition the offset below which everything is finished."""
         with self._changed:
-            return dict(self._next)
+            return {partition: self._offset(partition, place) for partition, place in self._next.items()}
+
+    def _offset(self, partition: int, following: int) -> int:
+        """The record of which a part is unfinished, or the one behind the last that is finished."""
+        offset = (following - 1) // self._parts
+        opened = self._open.get(partition)
+        return offset if opened and opened[0] // self._parts == offset else offset + 1
 
     def unfinished(self) -> int:
         """Records begun and not finished."""

@@ -8,7 +8,7 @@ from group_svc.core.budgets import Budgets
 from group_svc.core.send_intervals import SendIntervals
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import GroupSettings, Role
-from throng.domain.message import MessageKind, Submission
+from throng.domain.message import Lane, MessageKind, Submission
 from throng.ports.clock import Clock
 
 
@@ -21,11 +21,12 @@ class RateLimits:
         self._intervals = SendIntervals(max_entries=max_users)
         self._budgets = Budgets(max_groups=max_groups)
 
-    def admit(self, submission: Submission, settings: GroupSettings, role: Role) -> bool:
+    def admit(self, submission: Submission, settings: GroupSettings, role: Role, lane: Lane = Lane.NORMAL) -> bool:
         """Uses up interval and budget; True when something was used up, and `release` may give it back.
 
         Recalls and `unlimited` submissions are free, and so is a repeat of the message that was accepted last. Owner and
-        administrators keep the interval and are free of the budget.
+        administrators keep an interval, in slow mode a shorter one, and are free of the budget; other messages of the HIGH lane
+        have a reserve. Which random share of a storm is let in has been decided by the edges; here who comes first is.
 
         Raises:
             ThrongError: RATE_LIMITED or GROUP_BUSY, with a retry time; then nothing was used up.
@@ -33,23 +34,30 @@ class RateLimits:
         if submission.unlimited or submission.kind is MessageKind.RECALL:
             return False
         group_id, user_id = submission.group_id, submission.user_id
-        now_seconds = self._clock.monotonic()
+        now_seconds, now_ms = self._clock.monotonic(), self._clock.now_ms()
         checked_at_ms = int(now_seconds * 1000)
-        received_at_ms = min(submission.received_at_ms, self._clock.now_ms())
+        received_at_ms = min(submission.received_at_ms, now_ms)
+        interval_ms = settings.send_interval_ms_of(role)
         with self._lock:
             if self._intervals.is_repeat(group_id, user_id, submission.client_msg_id):
                 return False
             wait_ms = self._intervals.wait_ms(
                 group_id,
                 user_id,
-                interval_ms=settings.send_interval_ms,
+                interval_ms=interval_ms,
                 received_at_ms=received_at_ms,
                 checked_at_ms=checked_at_ms,
             )
             if wait_ms:
                 raise ThrongError(ErrorCode.RATE_LIMITED, "You are sending too fast; wait a moment.", retry_after_ms=wait_ms)
             if not role.moderates:
-                wait_ms = self._budgets.take(group_id, per_second=settings.budget_per_second, now_seconds=now_seconds)
+                wait_ms = self._budgets.take(
+                    group_id,
+                    per_second=settings.budget_per_second,
+                    now_seconds=now_seconds,
+                    high=lane is Lane.HIGH,
+                    lag_seconds=(now_ms - received_at_ms) / 1000,
+                )
                 if wait_ms:
                     raise ThrongError(
                         ErrorCode.GROUP_BUSY, "The group is very busy right now; try again in a moment.", retry_after_ms=wait_ms
@@ -58,7 +66,7 @@ class RateLimits:
                 group_id,
                 user_id,
                 submission.client_msg_id,
-                interval_ms=settings.send_interval_ms,
+                interval_ms=interval_ms,
                 received_at_ms=received_at_ms,
                 checked_at_ms=checked_at_ms,
             )

@@ -16,6 +16,8 @@ local ttl, count, list = tonumber(ARGV[4]), tonumber(ARGV[5]), 6
 local known = redis.call('HMGET', state, 'epoch', 'seq', 'floor', 'top', 'bytes')
 local known_epoch, head = tonumber(known[1] or 0), tonumber(known[2] or 0)
 local floor, top, bytes = tonumber(known[3] or 0), tonumber(known[4] or 0), tonumber(known[5] or 0)
+-- No key is made here that has no end of its life yet.
+local keys_last = top > 0 and #ARGV < list + count * 2
 
 -- Lua 5.1 writes large numbers with an exponent, which cuts digits off.
 local function text(number)
@@ -25,6 +27,7 @@ end
 local function forget()
   redis.call('DEL', recent, recalled)
   floor, top, bytes = 0, 0, 0
+  keys_last = false
 end
 
 local function drop_below(seq)
@@ -44,7 +47,7 @@ if epoch > known_epoch then
 elseif top > 0 and (not known[5] or redis.call('ZCARD', recent) ~= top - floor + 1) then
   forget()
 end
-local old_head = head
+local old_head, old_floor = head, floor
 
 -- Protobuf field 9 (recalled_by_seq) as a varint behind the envelope; the body goes.
 local function blank(packed, event)
@@ -129,7 +132,9 @@ for at = list + count * 2, #ARGV, 2 do
 end
 
 if top > 0 then
-  drop_below(math.max(floor, top - bound + 1))
+  if floor < top - bound + 1 then
+    drop_below(top - bound + 1)
+  end
   while bytes > bound_bytes and floor < top do
     -- The oldest go, some at a time.
     local last = math.min(floor + 15, top - 1)
@@ -143,7 +148,9 @@ if top > 0 then
     end
     drop_below(floor)
   end
-  redis.call('ZREMRANGEBYSCORE', recalled, '-inf', '(' .. text(floor))
+  if floor ~= old_floor then
+    redis.call('ZREMRANGEBYSCORE', recalled, '-inf', '(' .. text(floor))
+  end
   if floor > top then
     forget()
   end
@@ -156,7 +163,10 @@ local left = redis.call('TTL', state)
 if head == old_head and left > 0 then
   ttl = left
 end
-for _, key in ipairs(KEYS) do
-  redis.call('EXPIRE', key, ttl)
+-- A sixtieth of it may pass before that costs anything.
+if not keys_last or left < ttl - ttl / 60 then
+  for _, key in ipairs(KEYS) do
+    redis.call('EXPIRE', key, ttl)
+  end
 end
 return 1
