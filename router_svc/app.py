@@ -11,6 +11,7 @@ from router_svc.adapters.edge_link import LinkPolicy
 from router_svc.adapters.edge_links import EdgeLinks
 from router_svc.adapters.redis_route_registry import RedisRouteRegistry
 from router_svc.core.directory import DirectoryPolicy, RouteDirectory
+from router_svc.core.online_counts import OnlineCounts
 from router_svc.core.report_session import ReportPolicy
 from router_svc.core.task_end import end_tasks
 from router_svc.metrics import RouterMetrics
@@ -28,6 +29,7 @@ _START_SECONDS = 15.0
 _IN_STEP_SECONDS = 3.0
 _GRACE_SECONDS = 1.0
 _MEASURE_SECONDS = 1.0
+_ONLINE_SECONDS = 1.0
 
 
 class RouterApp:
@@ -50,7 +52,7 @@ class RouterApp:
         self._directory: RouteDirectory | None = None
         self._servicer: RouterServicer | None = None
         self._server: AioServer | None = None
-        self._measuring: asyncio.Task[None] | None = None
+        self._every_second: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Returns when it serves; also while Redis is away, since it heals by itself.
@@ -75,16 +77,21 @@ class RouterApp:
         )
         self._links = EdgeLinks(_link_policy(settings), self._clock, self._metrics, security=security)
         self._directory = RouteDirectory(self._routes, self._links, self._clock, self._metrics, _directory_policy(settings))
+        online = OnlineCounts(self._directory, self._links, self._metrics)
         self._servicer = RouterServicer(
             self._routes,
             self._directory,
             self._links,
+            online,
             self._clock,
             self._metrics,
             ReportPolicy(ttl_seconds=settings.ttl_seconds, ask_again_seconds=3 * settings.heartbeat_seconds),
         )
         self._directory.start()
-        self._measuring = asyncio.create_task(self._measure(self._links), name="router-measure")
+        self._every_second = [
+            asyncio.create_task(self._measure(self._links), name="router-measure"),
+            asyncio.create_task(self._count(online), name="router-online"),
+        ]
         if not await self._directory.wait_in_step(_IN_STEP_SECONDS):
             _log.warning("route_registry_away_at_start")
         self._server = AioServer(self._rpc_metrics, security=security)
@@ -97,6 +104,14 @@ class RouterApp:
             links.measure()
             await asyncio.sleep(_MEASURE_SECONDS)
 
+    async def _count(self, online: OnlineCounts) -> None:
+        while True:
+            await asyncio.sleep(_ONLINE_SECONDS)
+            try:
+                await online.tell()
+            except Exception as error:
+                _log.error("online_counts_failed", exc_info=error)
+
     async def _stop(self) -> None:
         if self._servicer is not None:
             self._servicer.end_streams()
@@ -104,13 +119,13 @@ class RouterApp:
             await self._server.stop(_GRACE_SECONDS)
         if self._links is not None:
             await self._links.close(self._settings.drain_seconds)
-        if self._measuring is not None:
-            await end_tasks(self._measuring)
+        await end_tasks(*self._every_second)
+        self._every_second = []
         if self._directory is not None:
             await self._directory.stop()
         if self._routes is not None:
             await self._routes.close()
-        self._servicer = self._server = self._links = self._measuring = self._directory = self._routes = None
+        self._servicer = self._server = self._links = self._directory = self._routes = None
 
 
 def _link_policy(settings: RouterSettings) -> LinkPolicy:

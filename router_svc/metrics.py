@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from router_svc.core.delivery_queue import Push
 from throng.runtime.redis_metrics import RedisMetrics
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class BiggestGroups(Collector):
+    """A few groups with a label each; the number of labels stays bounded, for those that are not among them any more vanish."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._shown: tuple[tuple[str, int], ...] = ()
+        registry.register(self)
+
+    def show(self, sizes: Sequence[tuple[str, int]]) -> None:
+        """(group, connections) of the biggest groups from now on."""
+        self._shown = tuple(sizes)
+
+    def collect(self) -> Iterator[Metric]:
+        """Any thread."""
+        text = "Connections, on all edges together, of the biggest groups that edges report to this replica; ten at most."
+        family = GaugeMetricFamily("throng_router_biggest_group_online", text, labels=["group_id"])
+        for group_id, online in self._shown:
+            family.add_metric([group_id], online)
+        yield family
 
 
 class RouterMetrics:
@@ -58,6 +82,9 @@ class RouterMetrics:
         assignments = counter("assignments_total", "AssignEdge calls by outcome.", ("outcome",))
         self.assigned = assignments.labels("assigned")
         self.not_assigned = assignments.labels("none")
+        self.online_events = counter("online_events_total", "Events with online counts, at most one a second and edge.")
+        self.biggest = BiggestGroups(registry)
+        self.online_groups = counter("online_groups_total", "Online counts in those events: a sum that changed, once per edge.")
         self.queued_seconds = Histogram(
             "throng_router_publish_to_queued_seconds",
             "From the receipt of a batch of publications to its being queued for all edges (hops 5 and 6).",

@@ -29,23 +29,50 @@ class EdgeInfo:
 
 @dataclass(frozen=True, slots=True)
 class EdgeLoad:
-    """How busy an edge is; `cpu_share` of one core, 0 to 1."""
+    """How busy an edge is; `cpu_share` of one core, 0 to 1; `max_connections` 0: not told."""
 
     connections: int = 0
     cpu_share: float = 0.0
     fanout_lag_ms: int = 0
     draining: bool = False
+    max_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOrders:
+    """What operators ordered of an edge.
+
+    Attributes:
+        weight: set by hand, 1 to 1,000; 0: none.
+        drain_id: rises with every order to drain or to serve again; 0: this life of the edge got none.
+        drain: the newest of them: True: drain; False: serve.
+        window_ms: of the drain; 0: the edge's setting.
+    """
+
+    weight: int = 0
+    drain_id: int = 0
+    drain: bool = False
+    window_ms: int = 0
+
+
+NO_ORDERS = EdgeOrders()
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeRecord:
-    """An edge that is alive for another `expires_in_seconds` without a report."""
+    """An edge that is alive for another `expires_in_seconds` without a report.
+
+    `orders` None: whoever made this record does not know them. `serving_since_ms`: when it began to take clients, by the clock of
+    `reported_at_ms`; 0: not known.
+    """
 
     info: EdgeInfo
     load: EdgeLoad
     session: int
     reported_at_ms: int
     expires_in_seconds: float
+    orders: EdgeOrders | None = NO_ORDERS
+    serving_since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +112,7 @@ class WatchStarted:
 
 @dataclass(frozen=True, slots=True)
 class EdgeChanged:
-    """An edge registered or reported its load."""
+    """An edge registered, reported its load or was ordered something."""
 
     record: EdgeRecord
 
@@ -154,6 +181,16 @@ class RouteRegistry(Protocol):
         """Removes an edge and its routes at once, if this session is current."""
         ...
 
+    async def order_weight(self, edge_id: EdgeId, weight: int) -> bool:
+        """Sets a weight by hand, 0: none; False: no such edge is alive. It outlives the edge by seven days, unless the registry is
+        emptied."""
+        ...
+
+    async def order_drain(self, edge_id: EdgeId, *, drain: bool, window_ms: int = 0) -> bool:
+        """Orders the life of the edge that is alive to drain or to serve again; False: there is none. The same order again is no
+        new one."""
+        ...
+
     async def list_edges(self) -> list[EdgeRecord]:
         """Edges that are alive, by edge_id."""
         ...
@@ -219,6 +256,11 @@ class EdgeDelivery(Protocol):
 
     def deliver(self, edge_id: EdgeId, incarnation: int, item: Outgoing) -> bool:
         """Queues an event; False: there is no link to that life of the edge (incarnation 0: to any)."""
+        ...
+
+    def tell_online(self, edge_id: EdgeId, incarnation: int, counts: Mapping[GroupId, int]) -> bool:
+        """Queues online counts, at most 4,000. False: there is no stream to that life of the edge, or what was told before still
+        waits in the queue, or the queue is full; say it later, with the counts of then."""
         ...
 
     def is_failing(self, edge_id: EdgeId) -> bool:

@@ -12,11 +12,13 @@ import structlog
 from router_svc.core.balancer import SmoothBalancer
 from router_svc.core.directory import RouteDirectory
 from router_svc.core.inbox import Inbox
+from router_svc.core.online_counts import OnlineCounts
 from router_svc.core.publishing import Publication, Publishing, publication
+from router_svc.core.recent_assignments import RecentAssignments
 from router_svc.core.report_session import Delta, Digest, Report, ReportPolicy, ReportSession, Snapshot
 from router_svc.core.weights import effective_weights
 from router_svc.metrics import RouterMetrics
-from router_svc.ports import MAX_INCARNATION, EdgeDelivery, EdgeInfo, EdgeLoad, EdgeRecord, RouteRegistry
+from router_svc.ports import MAX_INCARNATION, EdgeDelivery, EdgeInfo, EdgeLoad, EdgeOrders, EdgeRecord, RouteRegistry
 from throng.api.router.v1 import router_pb2
 from throng.api.router.v1.router_pb2_grpc import RouterServiceServicer
 from throng.domain.errors import ErrorCode, ThrongError, unavailable
@@ -31,6 +33,8 @@ _MAX_GROUPS = 10_000
 _MAX_AVOID = 16
 _MAX_ADDRESS_CHARACTERS = 256
 _MAX_URL_CHARACTERS = 2_048
+_MAX_WEIGHT = 1_000
+_MAX_DRAIN_WINDOW_MS = 600_000
 _MAX_REPORT_STREAMS = 2_000
 _MAX_PUBLISH_STREAMS = 256
 _READ_AHEAD = 64
@@ -46,6 +50,7 @@ class RouterServicer(RouterServiceServicer):
         registry: RouteRegistry,
         directory: RouteDirectory,
         delivery: EdgeDelivery,
+        online: OnlineCounts,
         clock: Clock,
         metrics: RouterMetrics,
         policy: ReportPolicy,
@@ -53,11 +58,13 @@ class RouterServicer(RouterServiceServicer):
         self._registry = registry
         self._directory = directory
         self._delivery = delivery
+        self._online = online
         self._clock = clock
         self._metrics = metrics
         self._policy = policy
         self._publishing = Publishing(directory, delivery, clock, metrics)
         self._balancer = SmoothBalancer()
+        self._recent = RecentAssignments(clock)
         self._report_slots = StreamSlots("report streams", most=_MAX_REPORT_STREAMS)
         self._publish_slots = StreamSlots("publish streams", most=_MAX_PUBLISH_STREAMS)
         self._inboxes: set[Inbox[Any]] = set()
@@ -92,7 +99,7 @@ class RouterServicer(RouterServiceServicer):
     async def _take_reports(self, request_iterator: Any, context: Any) -> AsyncGenerator[router_pb2.ReportRoutesResponse, None]:
         inbox = self._open(request_iterator)
         self._metrics.report_streams.inc()
-        session = ReportSession(self._registry, self._directory, self._clock, self._metrics, self._policy)
+        session = ReportSession(self._registry, self._directory, self._online, self._clock, self._metrics, self._policy)
         try:
             first = await _within_patience(inbox.take(1))
             if not first:
@@ -103,7 +110,9 @@ class RouterServicer(RouterServiceServicer):
             yield router_pb2.ReportRoutesResponse(applied_report_id=first[0].report_id)
             while requests := await inbox.take(_READ_AHEAD):
                 wanted = await session.apply([_report(request) for request in requests])
-                yield router_pb2.ReportRoutesResponse(applied_report_id=requests[-1].report_id, snapshot_wanted=wanted)
+                yield router_pb2.ReportRoutesResponse(
+                    applied_report_id=requests[-1].report_id, snapshot_wanted=wanted, order=_order(session.orders())
+                )
             # The end of the requests is seen before the call is told that it was cancelled: only an edge that closed the
             # stream by itself, and is still there, says good-bye.
             await asyncio.sleep(_GOOD_BYE_PAUSE_SECONDS)
@@ -115,6 +124,7 @@ class RouterServicer(RouterServiceServicer):
             raise
         finally:
             self._metrics.report_streams.dec()
+            session.end()
             await self._close(inbox)
 
     async def Publish(  # noqa: N802
@@ -149,11 +159,12 @@ class RouterServicer(RouterServiceServicer):
         records = self._directory.edges()
         unreachable = {record.info.edge_id for record in records if self._delivery.is_failing(record.info.edge_id)}
         avoid = unreachable.union(EdgeId(edge_id) for edge_id in request.avoid_edge_ids)
-        chosen = self._balancer.choose(effective_weights(records), avoid=avoid)
+        chosen = self._balancer.choose(effective_weights(records, self._recent.pending(records)), avoid=avoid)
         record = self._directory.edge(chosen) if chosen is not None else None
         if record is None:
             self._metrics.not_assigned.inc()
             raise unavailable("no edge takes clients now")
+        self._recent.note(record)
         self._metrics.assigned.inc()
         return router_pb2.AssignEdgeResponse(edge_id=record.info.edge_id, public_url=record.info.public_url)
 
@@ -164,6 +175,47 @@ class RouterServicer(RouterServiceServicer):
         records = self._directory.edges()
         weights = effective_weights(records)
         return router_pb2.ListEdgesResponse(edges=[_edge_record(record, weights[record.info.edge_id]) for record in records])
+
+    async def SetEdgeWeight(  # noqa: N802
+        self, request: router_pb2.SetEdgeWeightRequest, context: Any
+    ) -> router_pb2.SetEdgeWeightResponse:
+        """See router.proto."""
+        if request.weight > _MAX_WEIGHT:
+            raise _invalid("weight must be 0 to 1,000", "weight")
+        edge_id = EdgeId(check_identifier(request.edge_id, "edge_id"))
+        await self._ordered(edge_id, self._registry.order_weight(edge_id, request.weight))
+        _log.info("edge_weight_ordered", edge_id=edge_id, weight=request.weight)
+        return router_pb2.SetEdgeWeightResponse()
+
+    async def DrainEdge(  # noqa: N802
+        self, request: router_pb2.DrainEdgeRequest, context: Any
+    ) -> router_pb2.DrainEdgeResponse:
+        """See router.proto."""
+        if request.window_ms > _MAX_DRAIN_WINDOW_MS:
+            raise _invalid(f"window_ms must not be above {_MAX_DRAIN_WINDOW_MS}", "window_ms")
+        edge_id = EdgeId(check_identifier(request.edge_id, "edge_id"))
+        await self._ordered(edge_id, self._registry.order_drain(edge_id, drain=True, window_ms=request.window_ms))
+        record = self._directory.edge(edge_id)
+        connections = record.load.connections if record is not None else 0
+        _log.info("edge_drain_ordered", edge_id=edge_id, window_ms=request.window_ms, connections=connections)
+        return router_pb2.DrainEdgeResponse(connections=connections)
+
+    async def UndrainEdge(  # noqa: N802
+        self, request: router_pb2.UndrainEdgeRequest, context: Any
+    ) -> router_pb2.UndrainEdgeResponse:
+        """See router.proto."""
+        edge_id = EdgeId(check_identifier(request.edge_id, "edge_id"))
+        await self._ordered(edge_id, self._registry.order_drain(edge_id, drain=False))
+        _log.info("edge_undrain_ordered", edge_id=edge_id)
+        return router_pb2.UndrainEdgeResponse()
+
+    async def _ordered(self, edge_id: EdgeId, ordering: Coroutine[Any, Any, bool]) -> None:
+        if not await ordering:
+            raise ThrongError(
+                ErrorCode.INVALID_ARGUMENT, f"no edge {edge_id} is alive", fields={"field": "edge_id", "edge_id": edge_id}
+            )
+        with contextlib.suppress(ThrongError):  # the order stands; this replica hears of it by the change channel too
+            await self._directory.refresh_edges()
 
     async def GetGroupRoutes(  # noqa: N802
         self, request: router_pb2.GetGroupRoutesRequest, context: Any
@@ -214,7 +266,7 @@ def _edge_info(identity: router_pb2.EdgeIdentity) -> EdgeInfo:
         raise _invalid(f"public_url may have at most {_MAX_URL_CHARACTERS} characters", "public_url")
     if not identity.public_url:
         raise _invalid("public_url is missing", "public_url")
-    if identity.weight > 1_000:
+    if identity.weight > _MAX_WEIGHT:
         raise _invalid("weight must be 0 to 1,000", "weight")
     return EdgeInfo(EdgeId(identity.edge_id), identity.incarnation, identity.internal_address, identity.public_url, identity.weight)
 
@@ -235,7 +287,7 @@ def _report(request: router_pb2.ReportRoutesRequest) -> Report:
         return Digest(request.digest.group_count, request.digest.xor_hash)
     if kind == "load":
         load = request.load
-        return EdgeLoad(load.connections, load.cpu_share, load.fanout_lag_ms, load.draining)
+        return EdgeLoad(load.connections, load.cpu_share, load.fanout_lag_ms, load.draining, load.max_connections)
     raise _invalid("a report must be a delta, a snapshot, a digest or a load", "report")
 
 
@@ -265,6 +317,12 @@ def _publications(request: router_pb2.PublishRequest) -> list[Publication]:
     return made
 
 
+def _order(orders: EdgeOrders) -> router_pb2.EdgeOrder | None:
+    if not orders.drain_id:
+        return None
+    return router_pb2.EdgeOrder(order_id=orders.drain_id, drain=orders.drain, window_ms=orders.window_ms)
+
+
 def _edge_record(record: EdgeRecord, weight: int) -> router_pb2.EdgeRecord:
     return router_pb2.EdgeRecord(
         identity=router_pb2.EdgeIdentity(
@@ -279,7 +337,10 @@ def _edge_record(record: EdgeRecord, weight: int) -> router_pb2.EdgeRecord:
             cpu_share=record.load.cpu_share,
             fanout_lag_ms=record.load.fanout_lag_ms,
             draining=record.load.draining,
+            max_connections=record.load.max_connections,
         ),
         effective_weight=weight,
         reported_at_ms=record.reported_at_ms,
+        ordered_weight=record.orders.weight if record.orders is not None else 0,
+        drain_ordered=record.orders is not None and record.orders.drain,
     )

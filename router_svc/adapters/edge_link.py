@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ import grpc
 import grpc.aio
 import structlog
 
-from router_svc.core.delivery_queue import DeliveryQueue, HeadNotice, Push
+from router_svc.core.delivery_queue import DeliveryQueue, HeadNotice, Item, OnlineNotice, Push
 from router_svc.core.task_end import end_tasks
 from router_svc.metrics import RouterMetrics
 from router_svc.ports import EdgeInfo, Outgoing
 from throng.api.edge.v1 import edge_pb2, edge_pb2_grpc
+from throng.domain.ids import GroupId
 from throng.ports.clock import Clock
 from throng.runtime import rpc_aio
 from throng.runtime.rpc_security import PLAIN, RpcSecurity
@@ -56,7 +57,7 @@ class _Batch:
 
     last: int
     size_bytes: int
-    items: Sequence[Outgoing | HeadNotice]
+    items: Sequence[Item]
 
 
 class EdgeLink:
@@ -93,6 +94,14 @@ class EdgeLink:
                 _log.error("deliver_control_dropped", edge_id=self.info.edge_id)
         self._filled.set()
         self._drained.clear()
+
+    def tell_online(self, counts: Mapping[GroupId, int]) -> bool:
+        """Queues online counts; False: not now."""
+        if not self.connected or not self.queue.push_online(OnlineNotice(counts)):
+            return False
+        self._filled.set()
+        self._drained.clear()
+        return True
 
     async def flush(self, timeout_seconds: float) -> bool:
         """Waits until the edge has taken over everything; False: not in that time."""
@@ -160,7 +169,7 @@ class EdgeLink:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
-            events = [item.event if isinstance(item, Outgoing) else self._head_event(item) for item in items]
+            events = [item.event if isinstance(item, Outgoing) else self._made_here(item) for item in items]
             written += len(events)
             batch = _Batch(written, sum(map(len, events)), items)
             self._unaccepted.append(batch)
@@ -185,9 +194,12 @@ class EdgeLink:
             if not self._unaccepted and not self.queue:
                 self._drained.set()
 
-    def _head_event(self, head: HeadNotice) -> bytes:
-        return edge_pb2.EdgeEvent(
-            group_id=head.group_id,
-            published_at_ms=self._clock.now_ms(),
-            head=edge_pb2.Head(epoch=head.epoch, head_seq=head.head_seq),
-        ).SerializeToString()
+    def _made_here(self, item: HeadNotice | OnlineNotice) -> bytes:
+        event = edge_pb2.EdgeEvent(published_at_ms=self._clock.now_ms())
+        if isinstance(item, HeadNotice):
+            event.group_id = item.group_id
+            event.head.CopyFrom(edge_pb2.Head(epoch=item.epoch, head_seq=item.head_seq))
+        else:
+            groups = [edge_pb2.GroupOnline(group_id=group_id, online=online) for group_id, online in item.counts.items()]
+            event.online.CopyFrom(edge_pb2.OnlineEvent(groups=groups))
+        return event.SerializeToString()

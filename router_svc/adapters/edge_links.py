@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from router_svc.adapters.edge_link import EdgeLink, LinkPolicy
 from router_svc.metrics import RouterMetrics
 from router_svc.ports import EdgeInfo, Outgoing
-from throng.domain.ids import EdgeId
+from throng.domain.ids import EdgeId, GroupId
 from throng.ports.clock import Clock
 from throng.runtime.rpc_security import PLAIN, RpcSecurity
 
@@ -48,6 +49,11 @@ class EdgeLinks:
             return False
         link.push(item)
         return True
+
+    def tell_online(self, edge_id: EdgeId, incarnation: int, counts: Mapping[GroupId, int]) -> bool:
+        """See the port."""
+        link = self._links.get(edge_id)
+        return link is not None and link.info.incarnation == incarnation and link.tell_online(counts)
 
     def is_failing(self, edge_id: EdgeId) -> bool:
         """See the port."""

@@ -2,6 +2,7 @@
 
 throng:router:edges               set of edge_ids that are or were alive
 throng:router:edge:{e}            hash: the edge's record; expires after three missed heartbeats
+throng:router:edge-orders:{e}     hash: what operators ordered of the edge; expires seven days after the edge's last report
 throng:router:edge-groups:{e}     sorted set: groups that the edge holds, scored by the version of the route
 throng:router:group:{g}           hash: edge_id -> incarnation:version:connections
 throng:router:changes             channel: JSON, one object per change (and ticks: proof of life, one per node)
@@ -12,7 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from router_svc.ports import Change, EdgeChanged, EdgeGone, EdgeInfo, EdgeLoad, EdgeRecord, Route, RoutesChanged, RoutesPruned
+from router_svc.ports import (
+    Change,
+    EdgeChanged,
+    EdgeGone,
+    EdgeInfo,
+    EdgeLoad,
+    EdgeOrders,
+    EdgeRecord,
+    Route,
+    RoutesChanged,
+    RoutesPruned,
+)
 from throng.domain.ids import EdgeId, GroupId
 
 EDGES_KEY = "throng:router:edges"
@@ -22,6 +34,11 @@ CHANGES_CHANNEL = "throng:router:changes"
 def edge_key(edge_id: str) -> str:
     """Key of an edge's record."""
     return "throng:router:edge:{" + edge_id + "}"
+
+
+def edge_orders_key(edge_id: str) -> str:
+    """Key of what was ordered of an edge; in the slot of its record."""
+    return "throng:router:edge-orders:{" + edge_id + "}"
 
 
 def edge_groups_key(edge_id: str) -> str:
@@ -35,7 +52,7 @@ def group_key(group_id: str) -> str:
 
 
 def parse_record(edge_id: str, fields: Mapping[str, str], *, expires_in_seconds: float) -> EdgeRecord:
-    """Reads an edge's record.
+    """Reads an edge's record together with what was ordered of it.
 
     Raises:
         KeyError, ValueError: it is not complete; treat it as absent.
@@ -52,6 +69,7 @@ def parse_record(edge_id: str, fields: Mapping[str, str], *, expires_in_seconds:
         cpu_share=float(fields["cpu_share"]),
         fanout_lag_ms=int(fields["fanout_lag_ms"]),
         draining=fields["draining"] == "1",
+        max_connections=int(fields.get("max_connections", "0")),
     )
     return EdgeRecord(
         info=info,
@@ -59,7 +77,16 @@ def parse_record(edge_id: str, fields: Mapping[str, str], *, expires_in_seconds:
         session=int(fields["session"]),
         reported_at_ms=int(fields["reported_at"]),
         expires_in_seconds=expires_in_seconds,
+        orders=_parse_orders(fields),
+        serving_since_ms=int(fields.get("serving_since", "0")),
     )
+
+
+def _parse_orders(fields: Mapping[str, str]) -> EdgeOrders:
+    weight = int(fields.get("ordered_weight", "0"))
+    if fields.get("drain_incarnation") != fields["incarnation"]:
+        return EdgeOrders(weight=weight)
+    return EdgeOrders(weight, int(fields["drain_id"]), fields["drain"] == "1", int(fields["drain_window_ms"]))
 
 
 def parse_route(edge_id: bytes, value: bytes) -> Route:

@@ -12,6 +12,7 @@ from router_svc.adapters.redis_format import (
     EDGES_KEY,
     edge_groups_key,
     edge_key,
+    edge_orders_key,
     format_routes_changed,
     format_routes_pruned,
     group_key,
@@ -26,10 +27,12 @@ from throng.adapters.redis_errors import OnError, checked
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import EdgeId, GroupId
 
-_SCRIPTS = ("register", "heartbeat", "note_groups", "deregister", "put_route", "drop_route")
+_SCRIPTS = ("note_groups", "deregister", "put_route", "drop_route")
+_TELLING_SCRIPTS = ("register", "heartbeat", "order")
 _BATCH = 200
 """Groups per exchange: bounds how long one of them occupies Redis."""
 
+_ORDERS_LIVE_MS = 7 * 86_400_000
 _SCRIPTS_PACKAGE = "router_svc.adapters.lua"
 
 
@@ -53,6 +56,7 @@ class RedisRouteRegistry:
         self._timeout_seconds = access.timeout_seconds
         self._tick_seconds = tick_seconds
         self._scripts = {name: Script(_SCRIPTS_PACKAGE, f"{name}.lua") for name in _SCRIPTS}
+        self._scripts |= {name: Script(_SCRIPTS_PACKAGE, f"{name}.lua", after="tell_edge.lua") for name in _TELLING_SCRIPTS}
 
     async def register(self, info: EdgeInfo) -> Session:
         """See the port."""
@@ -65,7 +69,7 @@ class RedisRouteRegistry:
             info.weight,
             self._ttl_ms,
         ]
-        registering = self._scripts["register"].on([edge_key(info.edge_id)], args)
+        registering = self._scripts["register"].on([edge_key(info.edge_id), edge_orders_key(info.edge_id)], args)
         (registered, number), _ = await self._run([registering, command("SADD", EDGES_KEY, info.edge_id)])
         if not registered:
             raise ThrongError(
@@ -87,8 +91,11 @@ class RedisRouteRegistry:
             f"{load.cpu_share:.4f}",
             load.fanout_lag_ms,
             int(load.draining),
+            load.max_connections,
+            _ORDERS_LIVE_MS,
         ]
-        beating = self._scripts["heartbeat"].on([edge_key(session.edge_id), edge_groups_key(session.edge_id)], args)
+        edge_id = session.edge_id
+        beating = self._scripts["heartbeat"].on([edge_key(edge_id), edge_groups_key(edge_id), edge_orders_key(edge_id)], args)
         # A sweep elsewhere may just have taken the edge for gone.
         (standing, groups), _ = await self._run([beating, command("SADD", EDGES_KEY, session.edge_id)])
         return Standing(standing.decode()), int(groups)
@@ -145,15 +152,36 @@ class RedisRouteRegistry:
             await self.prune(session.edge_id, below_version=_microseconds(now))
         return Standing(standing.decode())
 
+    async def order_weight(self, edge_id: EdgeId, weight: int) -> bool:
+        """See the port."""
+        return await self._order(edge_id, "weight", weight)
+
+    async def order_drain(self, edge_id: EdgeId, *, drain: bool, window_ms: int = 0) -> bool:
+        """See the port."""
+        return await self._order(edge_id, "drain" if drain else "serve", window_ms)
+
+    async def _order(self, edge_id: EdgeId, what: str, number: int) -> bool:
+        args = [CHANGES_CHANNEL, edge_id, what, number, _ORDERS_LIVE_MS]
+        (done,) = await self._run([self._scripts["order"].on([edge_key(edge_id), edge_orders_key(edge_id)], args)])
+        return bool(done)
+
     async def list_edges(self) -> list[EdgeRecord]:
         """See the port."""
         (members,) = await self._run([command("SMEMBERS", EDGES_KEY)])
         edge_ids = sorted(member.decode() for member in members)
-        calls = [command(name, edge_key(edge_id)) for edge_id in edge_ids for name in ("HGETALL", "PTTL")]
+        calls = [
+            call
+            for edge_id in edge_ids
+            for call in (
+                command("HGETALL", edge_key(edge_id)),
+                command("PTTL", edge_key(edge_id)),
+                command("HGETALL", edge_orders_key(edge_id)),
+            )
+        ]
         answers = await self._run(calls)
         records = []
-        for edge_id, fields, ttl_ms in zip(edge_ids, answers[::2], answers[1::2], strict=True):
-            text = {name.decode(): value.decode() for name, value in fields.items()}
+        for edge_id, fields, ttl_ms, orders in zip(edge_ids, answers[::3], answers[1::3], answers[2::3], strict=True):
+            text = {name.decode(): value.decode() for name, value in (fields | orders).items()}
             if "incarnation" in text and ttl_ms > 0:
                 records.append(parse_record(edge_id, text, expires_in_seconds=ttl_ms / 1000))
         return records

@@ -8,6 +8,8 @@ Overflow policy, in this order, until what arrives fits:
 3. Only answers, changes and heads are left: the oldest answer is dropped (its client asks again with the same id).
 4. Only changes and heads are left: the oldest change is dropped.
 
+5. Online counts that arrive are refused, also while others wait: whoever counts says it later, with what is true then.
+
 Head notices are always admitted: there is at most one for each group that the edge holds. A head behind what was queued
 before it loses nothing, since a client that sees it pulls everything up to it.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from router_svc.ports import EventKind, Outgoing
@@ -24,6 +26,9 @@ from throng.domain.ids import GroupId
 
 HEAD_BYTES = 100
 """What a head notice counts for: two identifiers of up to 64 bytes and two numbers, roughly."""
+
+ONLINE_BYTES = 12
+"""What an online count takes beside its group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,16 @@ class HeadNotice:
     group_id: GroupId
     epoch: int
     head_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineNotice:
+    """Connections of groups on all edges."""
+
+    counts: Mapping[GroupId, int]
+
+
+Item = Outgoing | HeadNotice | OnlineNotice
 
 
 class Push(enum.Enum):
@@ -51,8 +66,9 @@ class DeliveryQueue:
     def __init__(self, *, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._items: OrderedDict[int, Outgoing | HeadNotice] = OrderedDict()
+        self._items: OrderedDict[int, Item] = OrderedDict()
         self._next_ticket = 0
+        self._online_waiting = 0
         self._blocks: OrderedDict[GroupId, deque[int]] = OrderedDict()
         self._heads: dict[GroupId, int] = {}
         self._others: dict[EventKind, deque[int]] = {EventKind.ANSWER: deque(), EventKind.CONTROL: deque()}
@@ -91,9 +107,16 @@ class DeliveryQueue:
         self._raise_head(HeadNotice(item.group_id, item.epoch, item.head_seq))
         return Push.SHRUNK
 
-    def take(self, *, max_events: int, max_bytes: int) -> list[Outgoing | HeadNotice]:
+    def push_online(self, notice: OnlineNotice) -> bool:
+        """Takes online counts; False: refused."""
+        if self._online_waiting or not self._fits(_cost(notice)):
+            return False
+        self._append(notice)
+        return True
+
+    def take(self, *, max_events: int, max_bytes: int) -> list[Item]:
         """Removes and returns the oldest events: at least one if there is any, and not more than the two bounds allow."""
-        taken: list[Outgoing | HeadNotice] = []
+        taken: list[Item] = []
         size = 0
         while self._items and len(taken) < max_events:
             ticket, item = next(iter(self._items.items()))
@@ -105,7 +128,7 @@ class DeliveryQueue:
             size += cost
         return taken
 
-    def put_back(self, items: Sequence[Outgoing | HeadNotice]) -> None:
+    def put_back(self, items: Sequence[Item]) -> None:
         """Returns what was taken and may not have arrived, in front of everything; with what came since it must fit, else it
         shrinks as if it came now."""
         waiting = list(self._items.values())
@@ -114,10 +137,12 @@ class DeliveryQueue:
         self._heads.clear()
         for tickets in self._others.values():
             tickets.clear()
-        self.size_bytes = 0
+        self.size_bytes = self._online_waiting = 0
         for item in [*items, *waiting]:
             if isinstance(item, HeadNotice):
                 self._raise_head(item)
+            elif isinstance(item, OnlineNotice):
+                self._append(item)
             else:
                 self.push(item)
 
@@ -126,24 +151,28 @@ class DeliveryQueue:
             return True  # an event larger than the bound must not wait for ever
         return len(self._items) < self._max_events and self.size_bytes + size_bytes <= self._max_bytes
 
-    def _append(self, item: Outgoing | HeadNotice) -> None:
+    def _append(self, item: Item) -> None:
         ticket = self._next_ticket
         self._next_ticket += 1
         self._items[ticket] = item
         self.size_bytes += _cost(item)
         if isinstance(item, HeadNotice):
             self._heads[item.group_id] = ticket
+        elif isinstance(item, OnlineNotice):
+            self._online_waiting += 1
         elif item.kind is EventKind.BLOCK:
             self._blocks.setdefault(item.group_id, deque()).append(ticket)
         else:
             self._others[item.kind].append(ticket)
 
-    def _remove(self, ticket: int, item: Outgoing | HeadNotice) -> None:
+    def _remove(self, ticket: int, item: Item) -> None:
         """Forgets an item that is the oldest of its kind (and group)."""
         del self._items[ticket]
         self.size_bytes -= _cost(item)
         if isinstance(item, HeadNotice):
             del self._heads[item.group_id]
+        elif isinstance(item, OnlineNotice):
+            self._online_waiting -= 1
         elif item.kind is EventKind.BLOCK:
             tickets = self._blocks[item.group_id]
             tickets.popleft()
@@ -183,5 +212,7 @@ class DeliveryQueue:
             self._items[ticket] = head
 
 
-def _cost(item: Outgoing | HeadNotice) -> int:
+def _cost(item: Item) -> int:
+    if isinstance(item, OnlineNotice):
+        return sum(ONLINE_BYTES + len(group_id) for group_id in item.counts)
     return HEAD_BYTES if isinstance(item, HeadNotice) else len(item.event)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -80,6 +80,11 @@ class RouteDirectory:
         self._read_failed_at = float("-inf")
         self._expire_not_before = float("-inf")
         self._away = False
+        self._listener: Callable[[Change], None] = lambda change: None
+
+    def listen(self, listener: Callable[[Change], None]) -> None:
+        """Names who hears of each change after it stands in the table; of an edge that expired as of one that said good-bye."""
+        self._listener = listener
 
     def start(self) -> None:
         """Starts the tasks."""
@@ -191,13 +196,15 @@ class RouteDirectory:
                 self._keep(record)
             case EdgeGone(edge_id, incarnation):
                 if self._table.drop_edge(edge_id, incarnation):
-                    self._forget(edge_id, "good_bye")
+                    self._forget(edge_id, incarnation, "good_bye")
             case RoutesPruned():
                 self._table.prune(change)
             case WatchStarted():
                 self._table.begin()
                 self._in_step.set()
                 self._metrics.table_in_step.set(1)
+        if not isinstance(change, EdgeGone):
+            self._listener(change)
 
     def _keep(self, record: EdgeRecord) -> None:
         if self._table.keep_edge(record, now=self._clock.monotonic()):
@@ -205,11 +212,12 @@ class RouteDirectory:
             _log.info("edge_alive", edge_id=record.info.edge_id, incarnation=record.info.incarnation)
             self._metrics.edges_alive.set(len(self._table.edges()))
 
-    def _forget(self, edge_id: EdgeId, reason: str) -> None:
+    def _forget(self, edge_id: EdgeId, incarnation: int, reason: str) -> None:
         self._delivery.drop(edge_id)
         self._metrics.edges_dropped[reason].inc()
         self._metrics.edges_alive.set(len(self._table.edges()))
         _log.info("edge_gone", edge_id=edge_id, reason=reason)
+        self._listener(EdgeGone(edge_id, incarnation))
 
     async def refresh_edges(self) -> None:
         """Compares the edges with the registry: what is listed lives on.
@@ -271,7 +279,7 @@ class RouteDirectory:
     def expire(self) -> None:
         """Drops edges whose time ran out."""
         for record in self._table.expire(now=self._clock.monotonic(), not_before=self._expire_not_before):
-            self._forget(record.info.edge_id, "expired")
+            self._forget(record.info.edge_id, record.info.incarnation, "expired")
         self._metrics.table_groups.set(self._table.group_count)
 
     async def _sweeping(self) -> None:

@@ -11,13 +11,16 @@ from typing import TypeVar
 import structlog
 
 from router_svc.core.directory import RouteDirectory
+from router_svc.core.online_counts import OnlineCounts
 from router_svc.core.route_digest import HeldGroups
 from router_svc.metrics import RouterMetrics
 from router_svc.ports import (
+    NO_ORDERS,
     EdgeChanged,
     EdgeGone,
     EdgeInfo,
     EdgeLoad,
+    EdgeOrders,
     EdgeRecord,
     RouteRegistry,
     RoutesChanged,
@@ -74,10 +77,17 @@ class ReportSession:
     """Begins with `identify`; then `apply` writes reports in order. While the registry is away, both wait and repeat."""
 
     def __init__(
-        self, registry: RouteRegistry, directory: RouteDirectory, clock: Clock, metrics: RouterMetrics, policy: ReportPolicy
+        self,
+        registry: RouteRegistry,
+        directory: RouteDirectory,
+        online: OnlineCounts,
+        clock: Clock,
+        metrics: RouterMetrics,
+        policy: ReportPolicy,
     ) -> None:
         self._registry = registry
         self._directory = directory
+        self._online = online
         self._clock = clock
         self._metrics = metrics
         self._policy = policy
@@ -132,6 +142,17 @@ class ReportSession:
         """The edge said that it empties itself: when its stream breaks, it is about to stop."""
         return self._load is not None and self._load.draining
 
+    def orders(self) -> EdgeOrders:
+        """What operators ordered of this life of the edge, as far as this replica has heard."""
+        record = self._directory.edge(self._session.edge_id)
+        if record is None or record.info.incarnation != self._session.incarnation:
+            return NO_ORDERS
+        return record.orders or NO_ORDERS
+
+    def end(self) -> None:
+        """The stream is over, however it ended."""
+        self._online.end(self._session)
+
     async def good_bye(self) -> None:
         """The edge stops: nothing is to be sent to it any more, and no client either. One attempt; else its record expires."""
         if self._info is None:
@@ -144,6 +165,7 @@ class ReportSession:
         info = self._info
         assert info is not None
         self._session = await self._repeated(lambda: self._registry.register(info))
+        self._online.begin(self._session)
         self._version = self._session.number
         self._held = HeldGroups()
         self._arriving = None
@@ -151,7 +173,15 @@ class ReportSession:
         if self._load is not None:  # above all, that it drains
             load = self._load
             await self._repeated(lambda: self._registry.heartbeat(self._session, load))
-        record = EdgeRecord(info, self._load or EdgeLoad(), self._session.number, self._clock.now_ms(), self._policy.ttl_seconds)
+        record = EdgeRecord(
+            info,
+            self._load or EdgeLoad(),
+            self._session.number,
+            self._clock.now_ms(),
+            self._policy.ttl_seconds,
+            orders=None,
+            serving_since_ms=self._clock.now_ms(),
+        )
         self._directory.apply(EdgeChanged(record))
         _log.info("edge_registered", edge_id=info.edge_id, incarnation=info.incarnation, session=self._session.number)
 
@@ -164,6 +194,7 @@ class ReportSession:
         missing = await self._mind(standing)
         if missing is None:
             self._directory.apply(RoutesChanged(self._session.edge_id, self._session.incarnation, version, counts))
+            self._online.reported(self._session, counts)
             self._held.update(counts)
             if self._arriving is not None:
                 self._arriving.update(counts)
@@ -172,6 +203,7 @@ class ReportSession:
     async def _take_snapshot(self, snapshot: Snapshot) -> str | None:
         if self._arriving is None:
             self._arriving = HeldGroups()
+            self._online.begin(self._session)
             self._floor = self._version + 1
         missing = await self._put(snapshot.counts)
         if missing is not None or not snapshot.complete:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from router_svc.ports import EdgeRecord, Route, RoutesChanged, RoutesPruned
+from router_svc.ports import NO_ORDERS, EdgeRecord, Route, RoutesChanged, RoutesPruned
 from throng.domain.ids import EdgeId, GroupId
 
 
@@ -55,8 +55,12 @@ class RouteTable:
 
     def keep_edge(self, record: EdgeRecord, *, now: float) -> bool:
         """An edge reported or is listed, and is alive until its record expires; True: it is new or in a newer life. One of an
-        older life is ignored."""
+        older life is ignored. A record without orders leaves what else is known of that life."""
         known = self._edges.get(record.info.edge_id)
+        if record.orders is None:
+            record = replace(record, orders=NO_ORDERS)
+            if known is not None and known.record.info.incarnation == record.info.incarnation:
+                record = replace(record, orders=known.record.orders, serving_since_ms=known.record.serving_since_ms)
         if known is None:
             self._edges[record.info.edge_id] = _KnownEdge(record, now + record.expires_in_seconds)
             return True
