@@ -1,29 +1,31 @@
 /** Where one writes: grows with its text, Enter sends, Shift+Enter breaks the line, an input method is left in peace. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import type { ThrongClient } from "../sdk";
-import { useTexts } from "./hooks";
+import { SLOW_MODE_FROM_MS, type ThrongClient } from "../sdk";
+import { useSecondsUntil, useTexts } from "./hooks";
 import { SendIcon } from "./icons";
 
 interface ComposerProps {
   readonly client: ThrongClient;
   readonly groupId: string;
   readonly sendIntervalMs: number;
+  /** Slow mode: the next message may go out then, milliseconds since 1970. */
+  readonly sendableAtMs: number;
   readonly toast: (text: string) => void;
 }
 
 export const MAX_TEXT_CHARACTERS = 4_000;
 const COUNTER_FROM = 3_700;
 const MAX_HEIGHT_PX = 160;
-const SLOW_MODE_FROM_MS = 3_000;
 const drafts = new Map<string, string>();
 
-export function Composer({ client, groupId, sendIntervalMs, toast }: ComposerProps) {
+export function Composer({ client, groupId, sendIntervalMs, sendableAtMs, toast }: ComposerProps) {
   const texts = useTexts();
   const [text, setText] = useState(drafts.get(groupId) ?? "");
   const field = useRef<HTMLTextAreaElement>(null);
   const length = text.length > COUNTER_FROM ? [...text].length : text.length;
-  const sendable = text.trim() !== "" && length <= MAX_TEXT_CHARACTERS;
+  const waitSeconds = useSecondsUntil(sendableAtMs);
+  const sendable = text.trim() !== "" && length <= MAX_TEXT_CHARACTERS && waitSeconds === 0;
 
   useEffect(() => {
     // A phone would open its keyboard over what one came to read.
@@ -53,8 +55,7 @@ export function Composer({ client, groupId, sendIntervalMs, toast }: ComposerPro
     event.preventDefault();
     send();
   };
-  const seconds = Math.round(sendIntervalMs / 1000);
-  const placeholder = sendIntervalMs >= SLOW_MODE_FROM_MS ? texts.slowMode(seconds) : texts.message;
+  const placeholder = sendIntervalMs >= SLOW_MODE_FROM_MS ? texts.slowMode(Math.round(sendIntervalMs / 1000)) : texts.message;
   return (
     <form
       class="composer"
@@ -87,13 +88,24 @@ export function Composer({ client, groupId, sendIntervalMs, toast }: ComposerPro
         class="send"
         type="submit"
         data-testid="composer-send"
-        title={texts.send}
-        aria-label={texts.send}
+        title={waitSeconds > 0 ? texts.slowModeWait(waitSeconds) : texts.send}
+        aria-label={waitSeconds > 0 ? texts.slowModeWait(waitSeconds) : texts.send}
         disabled={!sendable}
         onPointerDown={(event) => event.preventDefault()}
       >
-        <SendIcon />
+        {waitSeconds > 0 ? (
+          <span class="send-wait" data-testid="composer-wait">
+            {shortTime(waitSeconds)}
+          </span>
+        ) : (
+          <SendIcon />
+        )}
       </button>
     </form>
   );
+}
+
+/** Seconds in the room of a round button: 59, then 1:00. */
+function shortTime(seconds: number): string {
+  return seconds < 60 ? `${seconds}` : `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }

@@ -41,7 +41,13 @@ export function ConversationView({ client, session, toast, onBack }: Conversatio
       ) : (
         <>
           <MessageList client={client} session={session} view={view} toast={toast} />
-          <Composer client={client} groupId={session.groupId} sendIntervalMs={view.info?.sendIntervalMs ?? 0} toast={toast} />
+          <Composer
+            client={client}
+            groupId={session.groupId}
+            sendIntervalMs={session.sendIntervalMs}
+            sendableAtMs={view.sendableAtMs}
+            toast={toast}
+          />
         </>
       )}
     </section>

@@ -37,3 +37,15 @@ export function useStore<T>(store: Store<T>): T {
   }, [store]);
   return store.get();
 }
+
+/** Whole seconds until a moment of the client's clock, counting down; 0: it has come. */
+export function useSecondsUntil(timeMs: number): number {
+  const [, tick] = useState(0);
+  const seconds = Math.max(0, Math.ceil((timeMs - Date.now()) / 1000));
+  useEffect(() => {
+    if (seconds === 0) return;
+    const timer = setTimeout(() => tick((count) => count + 1), timeMs - Date.now() - (seconds - 1) * 1000 + 5);
+    return () => clearTimeout(timer);
+  }, [timeMs, seconds]);
+  return seconds;
+}

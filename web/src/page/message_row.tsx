@@ -3,10 +3,11 @@
 import { Component, type ComponentChildren } from "preact";
 import type { Entry } from "../sdk";
 import { Avatar, colourOf } from "./avatar";
+import { FailureNote } from "./failure_note";
 import { nameOf, noticeText, timeText } from "./format";
 import { AlertIcon, CheckIcon, ClockIcon, MoreIcon } from "./icons";
 import { LinkText } from "./link_text";
-import { refusalText, type Texts } from "./texts";
+import type { Texts } from "./texts";
 
 export interface RowActions {
   readonly onMenu: (entry: Entry, place: { readonly x: number; readonly y: number }) => void;
@@ -101,7 +102,9 @@ export class MessageRow extends Component<RowProps> {
               </button>
             )}
           </div>
-          {entry.state === "failed" && this.failure(entry, texts)}
+          {entry.state === "failed" && (
+            <FailureNote entry={entry} texts={texts} onRetry={this.props.actions.onRetry} onDiscard={this.props.actions.onDiscard} />
+          )}
         </div>
       </li>
     );
@@ -123,21 +126,6 @@ export class MessageRow extends Component<RowProps> {
           <time dateTime={new Date(entry.sentAtMs).toISOString()}>{timeText(entry.sentAtMs, texts)}</time>
           {entry.mine && !recalled && <StateIcon entry={entry} texts={texts} />}
         </span>
-      </div>
-    );
-  }
-
-  private failure(entry: Entry, texts: Texts): ComponentChildren {
-    const { actions } = this.props;
-    return (
-      <div class="failure" role="alert">
-        <span>{entry.refusal === null ? texts.failed : refusalText(texts, entry.refusal)}</span>
-        <button type="button" class="link" data-testid="retry" onClick={() => actions.onRetry(entry)}>
-          {texts.retry}
-        </button>
-        <button type="button" class="link link-quiet" data-testid="discard" onClick={() => actions.onDiscard(entry)}>
-          {texts.remove}
-        </button>
       </div>
     );
   }

@@ -45,6 +45,8 @@ export interface Texts {
   readonly send: string;
   readonly charactersLeft: (count: number) => string;
   readonly slowMode: (seconds: number) => string;
+  readonly slowModeWait: (seconds: number) => string;
+  readonly reasons: Readonly<Record<NonNullable<Refusal["reason"]>, string>>;
   readonly queueFull: string;
   readonly newMessages: (count: number) => string;
   readonly toNewest: string;
@@ -145,6 +147,11 @@ const english: Texts = {
   send: "Send",
   charactersLeft: (count) => (count >= 0 ? `${count} left` : `${-count} too many`),
   slowMode: (seconds) => `Slow mode: one message every ${seconds} s`,
+  slowModeWait: (seconds) => `Slow mode: you can write again in ${seconds} s`,
+  reasons: {
+    slow_mode: "This group is in slow mode: everybody waits a while between two messages.",
+    not_chosen: "So many people are talking that only some messages get through, drawn by lot. This one was not drawn.",
+  },
   queueFull: "Too many messages are waiting to be sent. Please wait a moment.",
   newMessages: (count) => `${count > 99 ? "99+" : count} new ${count === 1 ? "message" : "messages"}`,
   toNewest: "To the newest",
@@ -245,6 +252,11 @@ const chinese: Texts = {
   send: "发送",
   charactersLeft: (count) => (count >= 0 ? `还可输入 ${count} 字` : `超出 ${-count} 字`),
   slowMode: (seconds) => `慢速模式：每 ${seconds} 秒一条`,
+  slowModeWait: (seconds) => `慢速模式：${seconds} 秒后可以继续发言`,
+  reasons: {
+    slow_mode: "本群已开启慢速模式，两条消息之间需要间隔一段时间。",
+    not_chosen: "发言的人太多，只能随机放行一部分消息，这条没有被抽中。",
+  },
   queueFull: "等待发送的消息太多，请稍后再试。",
   newMessages: (count) => `${count > 99 ? "99+" : count} 条新消息`,
   toNewest: "回到最新",
@@ -287,8 +299,14 @@ export function textsFor(language: string): Texts {
 }
 
 /** Why something was refused, for people. */
+export function refusalWords(texts: Texts, refusal: Refusal): string {
+  if (refusal.reason !== undefined) return texts.reasons[refusal.reason];
+  return texts.errors[ErrorCode[refusal.code] as Coded] ?? refusal.text;
+}
+
+/** Why something was refused and when trying again makes sense. */
 export function refusalText(texts: Texts, refusal: Refusal): string {
-  const words = texts.errors[ErrorCode[refusal.code] as Coded] ?? refusal.text;
+  const words = refusalWords(texts, refusal);
   if (refusal.retryAfterMs <= 0) return words;
   const joint = texts.locale === "zh" ? "" : " ";
   return words + joint + texts.retryIn(Math.ceil(refusal.retryAfterMs / 1000));

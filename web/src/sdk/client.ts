@@ -129,12 +129,13 @@ export class ThrongClient {
     if (text !== null) this.submit(session, clientMsgId, text);
   }
 
-  /** The page is hidden or shown; when it comes back the connection is tested, for it may have died in the meantime. */
+  /** The page is hidden or shown; when it comes back it pulls what it missed and tests the connection, which may have died. */
   setHidden(hidden: boolean): void {
     if (this.hidden === hidden) return;
     this.hidden = hidden;
     if (hidden) for (const session of this.sessions.values()) session.flushRead();
     this.requests.tell({ kind: "set_visibility", hidden });
+    for (const session of this.sessions.values()) session.onVisibility();
     if (!hidden) this.resume();
   }
 
@@ -184,6 +185,7 @@ export class ThrongClient {
         if (this.outgoing.length > 0) for (const id of ids) this.outgoing.acknowledge(id);
       },
       onReady: () => this.outgoing.pump(),
+      hidden: () => this.hidden,
     });
     this.sessions.set(groupId, session);
     session.view.subscribe((view) => {
@@ -272,6 +274,9 @@ export class ThrongClient {
         for (const { groupId, unread } of event.counts) {
           if (this.sessions.get(groupId)?.ready !== true) this.groupList.onCount(groupId, unread);
         }
+        break;
+      case "resume":
+        this.sessions.get(event.groupId)?.onResumeToken(event.token);
         break;
       case "online":
         this.sessions.get(event.groupId)?.onOnlineCount(event.count);

@@ -22,7 +22,7 @@ export const CLOSE_CODES: readonly CloseCode[] = [
   { code: 1009, name: "MESSAGE_TOO_BIG", reconnect: "backoff", reason: "reserved for proxies; the edge itself uses 4202" },
   { code: 1011, name: "INTERNAL_ERROR", reconnect: "backoff", reason: "a defect of the edge" },
   { code: 4000, name: "DRAINING", reconnect: "backoff", reason: "the edge empties itself" },
-  { code: 4001, name: "HEARTBEAT_TIMEOUT", reconnect: "backoff", reason: "two protocol pings went unanswered" },
+  { code: 4001, name: "HEARTBEAT_TIMEOUT", reconnect: "backoff", reason: "a protocol ping went unanswered until the next was due" },
   { code: 4002, name: "IDLE_TIMEOUT", reconnect: "backoff", reason: "nothing was entered in time" },
   { code: 4003, name: "OVERLOADED", reconnect: "backoff", reason: "the edge is full" },
   { code: 4008, name: "TOO_SLOW", reconnect: "backoff", reason: "the client took nothing for 20 s" },

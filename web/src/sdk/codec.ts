@@ -23,7 +23,7 @@ import {
   type Unread as WireUnread,
 } from "../gen/throng/client/v1/client_pb";
 import { TextSchema, type Message as WireMessage } from "../gen/throng/common/v1/message_pb";
-import type { Group as WireGroup } from "../gen/throng/common/v1/group_pb";
+import { OverBudget, type Group as WireGroup } from "../gen/throng/common/v1/group_pb";
 import type { ClientRequest, Content, Entered, GroupInfo, Message, Pulled, ServerEvent, Unread } from "./types";
 
 /** A frame that is no ServerFrame, or holds a number that JavaScript cannot hold. */
@@ -43,8 +43,8 @@ export function encode(request: ClientRequest, requestId: number): Uint8Array<Ar
 function wireRequest(request: ClientRequest): ClientFrame["request"] {
   switch (request.kind) {
     case "enter": {
-      const { groupId, epoch, seq, delivery } = request;
-      return { case: "enter", value: create(EnterSchema, { groupId, epoch, seq: BigInt(seq), delivery }) };
+      const { groupId, epoch, seq, delivery, resumeToken } = request;
+      return { case: "enter", value: create(EnterSchema, { groupId, epoch, seq: BigInt(seq), delivery, resumeToken }) };
     }
     case "leave":
       return { case: "leave", value: create(LeaveSchema, { groupId: request.groupId }) };
@@ -138,6 +138,8 @@ function event(wire: ServerFrame["event"]): ServerEvent {
       return { kind: "online", groupId: wire.value.groupId, count: safe(wire.value.count) };
     case "groupEvent":
       return groupEvent(wire.value);
+    case "resume":
+      return { kind: "resume", groupId: wire.value.groupId, token: wire.value.token };
     case "drain":
       return { kind: "drain", reconnectAfterMs: wire.value.reconnectAfterMs };
     case "pong":
@@ -175,6 +177,8 @@ function entered(wire: WireEntered): Entered {
     unread: unread(wire.unread),
     deletedSeqs: wire.deletedSeqs.map(safe),
     reset: wire.reset,
+    resumeToken: wire.resumeToken,
+    online: wire.online === 0n ? null : safe(wire.online),
   };
 }
 
@@ -235,6 +239,7 @@ function group(wire: WireGroup | undefined): GroupInfo {
     memberCount: safe(wire.memberCount),
     announcement: wire.announcement,
     sendIntervalMs: wire.settings?.sendIntervalMs ?? 0,
+    overBudget: wire.settings?.overBudget ?? OverBudget.UNSPECIFIED,
     open: wire.settings?.open ?? false,
   };
 }

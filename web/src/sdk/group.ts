@@ -1,33 +1,17 @@
-/** One group on this client: takes blocks, notices and pulled pages, closes gaps, and says what is to be shown (hops 7 and 8). */
+/** One group on this client: takes blocks, notices and pulled pages, and says what is to be shown (hops 7 and 8). */
 
 import { Backoff } from "./backoff";
 import type { Environment, TimerId } from "./environment";
-import { MessageQueue, type Entry } from "./message_queue";
-import { ReminderQueue } from "./reminder_queue";
+import { GapPuller, type GappedGroup } from "./gap_puller";
+import type { GroupPhase, GroupView } from "./group_view";
+import { MessageQueue } from "./message_queue";
+import { ReadReporter, type ReadGroup } from "./read_reporter";
+import { ReminderQueue, type Gap } from "./reminder_queue";
 import type { Requests } from "./requests";
+import { SendPace, sendIntervalMs, withReason } from "./send_pace";
 import { Store } from "./store";
-import { Delivery, ErrorCode, Role, type Block, type Entered, type GroupInfo, type Message, type Pulled, type Refusal, type Unread } from "./types";
+import { Delivery, ErrorCode, Role, type Block, type Entered, type GroupInfo, type Message, type Pulled, type Refusal } from "./types";
 import { UnreadCounter } from "./unread_counter";
-
-/** `entering`: asked, not answered on this connection; `ready`: live; `refused`: not allowed; `removed`: no member any more. */
-export type GroupPhase = "idle" | "entering" | "ready" | "refused" | "removed";
-
-/** What a page shows of a group; a new object on every change. */
-export interface GroupView {
-  readonly groupId: string;
-  readonly phase: GroupPhase;
-  readonly refusal: Refusal | null;
-  readonly info: GroupInfo | null;
-  readonly role: Role;
-  readonly entries: readonly Entry[];
-  readonly heldSeq: number;
-  readonly headSeq: number;
-  readonly hasOlder: boolean;
-  readonly loadingOlder: boolean;
-  readonly unread: Unread;
-  /** Connections in the group; null: not told. */
-  readonly online: number | null;
-}
 
 export interface GroupDependencies {
   readonly environment: Environment;
@@ -37,16 +21,15 @@ export interface GroupDependencies {
   readonly onStored: (clientMsgIds: readonly string[]) => void;
   /** Called each time the group became ready on a connection. */
   readonly onReady: () => void;
+  /** The page is hidden: it counts what it hears of, and pulls nothing. */
+  readonly hidden: () => boolean;
 }
 
 const ANSWER_TIMEOUT_MS = 10_000;
-/** A gap larger than this is not worth pulling on a phone: the newest page is taken, the rest is history. */
-const MAX_GAP = 1_000;
 const HISTORY_PAGE = 50;
 /** After an ACK the block follows by itself; only when it does not, it is pulled. */
 const ACK_GRACE_MS = 2_500;
 const BACKGROUND_PULL_SPREAD_MS = 1_500;
-const REPORT_READ_AFTER_MS = 800;
 /** Codes after which asking again cannot help. */
 const FINAL = new Set<ErrorCode>([
   ErrorCode.NOT_A_MEMBER,
@@ -55,12 +38,15 @@ const FINAL = new Set<ErrorCode>([
   ErrorCode.INVALID_ARGUMENT,
 ]);
 
-export class GroupSession {
+export class GroupSession implements GappedGroup, ReadGroup {
   readonly view: Store<GroupView>;
   private readonly messages: MessageQueue;
   private readonly reminders = new ReminderQueue();
   private readonly counter = new UnreadCounter();
+  private readonly pace = new SendPace();
   private readonly backoff: Backoff;
+  private readonly puller: GapPuller;
+  private readonly reporter: ReadReporter;
   private phase: GroupPhase = "idle";
   private refusal: Refusal | null = null;
   private info: GroupInfo | null = null;
@@ -69,24 +55,26 @@ export class GroupSession {
   /** Epoch of what is held; 0: the newest page is asked for. */
   private epoch = 0;
   private lastEpoch = 0;
+  /** Shown when the group is entered again, so that the edge need not look the membership up. */
+  private resumeToken = "";
   private asked: Delivery = Delivery.UNSPECIFIED;
-  private fruitless = 0;
-  private pulling = false;
   private loadingOlder = false;
   private historyEnded = false;
   private foreground = false;
   private following = true;
-  private reportedSeq = 0;
-  private pullTimer: TimerId = null;
+  /** The page is hidden, or was and has not caught up yet. */
+  private behind = false;
   private enterTimer: TimerId = null;
-  private readTimer: TimerId = null;
 
   constructor(
     readonly groupId: string,
     private readonly dependencies: GroupDependencies,
   ) {
+    const { environment, requests } = dependencies;
     this.messages = new MessageQueue(dependencies.me);
-    this.backoff = new Backoff(() => dependencies.environment.random(), 500, 15_000);
+    this.backoff = new Backoff(() => environment.random(), 500, 15_000);
+    this.puller = new GapPuller(this, environment, requests, this.backoff);
+    this.reporter = new ReadReporter(this, environment, requests);
     this.view = new Store(this.snapshot());
   }
 
@@ -99,8 +87,21 @@ export class GroupSession {
     return this.phase === "ready";
   }
 
+  get readSeq(): number {
+    return this.counter.readSeq;
+  }
+
+  get gap(): Gap | null {
+    return this.reminders.gap(this.messages.heldSeq);
+  }
+
+  /** A hidden page pulls when it is shown. */
+  get pullableEpoch(): number {
+    return this.phase !== "ready" || this.dependencies.hidden() ? 0 : this.epoch;
+  }
+
   get sendIntervalMs(): number {
-    return this.info?.sendIntervalMs ?? 0;
+    return sendIntervalMs(this.info, this.role);
   }
 
   private get wanted(): Delivery {
@@ -116,19 +117,19 @@ export class GroupSession {
 
   /** A connection is up. `named`: the group stood in its address, so `entered` comes unasked. */
   onOnline(options: { readonly named: boolean }): void {
-    this.pulling = false;
+    this.puller.forgetPull();
     this.phase = "entering";
     this.publish();
     if (!options.named) this.enter();
     else {
       this.asked = Delivery.INLINE;
-      this.enterTimer = this.later(this.enterTimer, ANSWER_TIMEOUT_MS, () => this.enter());
+      this.enterLater(ANSWER_TIMEOUT_MS);
     }
   }
 
   onOffline(): void {
     this.stopTimers();
-    this.pulling = false;
+    this.puller.forgetPull();
     this.loadingOlder = false;
     if (this.phase === "ready") this.phase = "entering";
     this.messages.float();
@@ -164,21 +165,22 @@ export class GroupSession {
     this.lastEpoch = group.epoch;
     this.info = group;
     this.role = entered.role;
+    this.resumeToken = entered.resumeToken;
+    this.online = entered.online ?? this.online;
     this.refusal = null;
     this.phase = "ready";
-    this.fruitless = 0;
+    this.puller.startAfresh();
     this.backoff.reset();
     this.reminders.announce(group.headSeq);
     this.absorb();
     if (entered.unread !== null) {
       this.counter.setBase(entered.unread, Math.max(this.messages.heldSeq, group.headSeq));
-      this.reportedSeq = entered.unread.readSeq;
-      if (this.counter.readSeq > this.reportedSeq) this.reportReadLater();
+      this.reporter.onKnown(entered.unread.readSeq);
     }
     this.publish();
     this.dependencies.onReady();
     if (this.asked !== this.wanted) this.enter();
-    this.pump();
+    this.puller.pump();
   }
 
   onBlock(block: Block): void {
@@ -187,27 +189,40 @@ export class GroupSession {
     for (const message of block.messages) this.reminders.keep(message);
     if (this.epoch === 0) return;
     if (this.absorb()) this.publish();
-    this.pump();
+    this.puller.pump();
   }
 
   onNotice(epoch: number, headSeq: number): void {
     if (!this.sameEpoch(epoch)) return;
     this.reminders.announce(headSeq);
-    if (this.foreground) this.pump();
-    else this.pumpLater(this.dependencies.environment.random() * BACKGROUND_PULL_SPREAD_MS);
+    if (this.dependencies.hidden()) this.publish();
+    else if (this.foreground) this.puller.pump();
+    else this.puller.pumpLater(this.dependencies.environment.random() * BACKGROUND_PULL_SPREAD_MS);
   }
 
   onRemoved(): void {
     this.stopTimers();
     this.phase = "removed";
+    this.resumeToken = "";
     this.startEpoch(0);
     this.messages.replace([], 0);
     this.publish();
   }
 
+  onResumeToken(token: string): void {
+    this.resumeToken = token;
+  }
+
   onOnlineCount(count: number): void {
     this.online = count;
     this.publish();
+  }
+
+  /** The page was hidden or is shown again, when everything missed is pulled: of groups in the background within a moment. */
+  onVisibility(): void {
+    if (this.dependencies.hidden()) this.behind = true;
+    else if (this.foreground) this.puller.pump();
+    else this.puller.pumpLater(this.dependencies.environment.random() * BACKGROUND_PULL_SPREAD_MS);
   }
 
   onChanged(info: GroupInfo): void {
@@ -236,6 +251,8 @@ export class GroupSession {
   /** An own message went out on this connection. */
   onSubmitted(clientMsgId: string): void {
     this.messages.pin(clientMsgId);
+    this.pace.onSubmitted(clientMsgId, this.dependencies.environment.now());
+    this.publish();
   }
 
   onAck(clientMsgId: string, epoch: number, seq: number, sentAtMs: number): void {
@@ -245,11 +262,13 @@ export class GroupSession {
     }
     if (this.messages.acknowledge(clientMsgId, seq, sentAtMs)) this.publish();
     this.reminders.announce(seq);
-    if (this.reminders.gap(this.messages.heldSeq) !== null && this.pullTimer === null) this.pumpLater(ACK_GRACE_MS);
+    if (this.gap !== null && !this.puller.waits) this.puller.pumpLater(ACK_GRACE_MS);
   }
 
   onSendFailed(clientMsgId: string, refusal: Refusal): void {
-    this.messages.fail(clientMsgId, refusal);
+    const now = this.dependencies.environment.now();
+    this.pace.onRefused(clientMsgId, refusal, now);
+    this.messages.fail(clientMsgId, withReason(refusal, this.info, this.sendIntervalMs), now);
     this.publish();
   }
 
@@ -310,6 +329,22 @@ export class GroupSession {
     });
   }
 
+  /** Takes a pulled page over; what is asked of a `GappedGroup`. */
+  take(pulled: Pulled): boolean | null {
+    if (this.phase !== "ready" || !this.sameEpoch(pulled.epoch)) return null;
+    for (const message of pulled.messages) this.reminders.keep(message);
+    this.reminders.announce(pulled.headSeq);
+    const brought = this.absorb();
+    if (brought) this.publish();
+    return brought;
+  }
+
+  onWhole(): void {
+    if (!this.behind) return;
+    this.behind = false;
+    this.publish();
+  }
+
   /** Whether the reader stands at the newest message; only then old rows may be dropped from memory. */
   setFollowing(following: boolean): void {
     this.following = following;
@@ -319,29 +354,22 @@ export class GroupSession {
   markRead(seq: number): void {
     if (!this.counter.markRead(Math.min(seq, this.messages.heldSeq))) return;
     this.publish();
-    this.reportReadLater();
+    this.reporter.reportLater();
   }
 
   /** Reports at once how far the user has read, for a page that is about to go. */
   flushRead(): void {
-    this.dependencies.environment.clearTimer(this.readTimer);
-    this.readTimer = null;
-    const readSeq = this.counter.readSeq;
-    if (readSeq <= this.reportedSeq || this.phase !== "ready") return;
-    this.reportedSeq = readSeq;
-    this.dependencies.requests.tell({ kind: "report_read", groupId: this.groupId, readSeq });
+    this.reporter.report();
   }
 
-  private reportReadLater(): void {
-    this.readTimer ??= this.dependencies.environment.setTimer(() => this.flushRead(), REPORT_READ_AFTER_MS);
-  }
-
-  private enter(): void {
+  /** Enters, or asks for the other delivery. */
+  enter(): void {
     this.phase = this.phase === "ready" ? "ready" : "entering";
     const delivery = this.wanted;
     this.asked = delivery;
     const seq = this.epoch === 0 ? 0 : this.messages.heldSeq;
-    const request = { kind: "enter", groupId: this.groupId, epoch: this.epoch, seq, delivery } as const;
+    const { groupId, epoch, resumeToken } = this;
+    const request = { kind: "enter", groupId, epoch, seq, delivery, resumeToken } as const;
     this.dependencies.requests.call(request, ANSWER_TIMEOUT_MS, (outcome) => {
       if ("refusal" in outcome) this.entryRefused(outcome.refusal);
       else if (outcome.event.kind === "entered") this.onEntered(outcome.event.entered);
@@ -349,22 +377,21 @@ export class GroupSession {
   }
 
   /** Drops the position, so that the newest page comes. */
-  private enterAfresh(): void {
-    this.pulling = false;
+  enterAfresh(): void {
+    this.puller.forgetPull();
     this.startEpoch(0);
     this.enter();
   }
 
   private entryRefused(refusal: Refusal): void {
-    const { environment } = this.dependencies;
     this.refusal = refusal;
     if (refusal.code === ErrorCode.EPOCH_MISMATCH && this.epoch !== 0) {
       this.enterAfresh();
       return;
     }
     if (FINAL.has(refusal.code)) this.phase = "refused";
-    else this.enterTimer = this.later(this.enterTimer, Math.max(refusal.retryAfterMs, 500 + this.backoff.next()), () => this.enter());
-    environment.clearTimer(this.pullTimer);
+    else this.enterLater(Math.max(refusal.retryAfterMs, 500 + this.backoff.next()));
+    this.puller.stopTimer();
     this.publish();
   }
 
@@ -396,66 +423,17 @@ export class GroupSession {
     this.dependencies.onStored(messages.filter((message) => message.senderId === me).map((message) => message.clientMsgId));
   }
 
-  /** Pulls the first gap, if there is one and no pull is under way. */
-  private pump(): void {
-    if (this.phase !== "ready" || this.pulling || this.epoch === 0) return;
-    this.dependencies.environment.clearTimer(this.pullTimer);
-    this.pullTimer = null;
-    const gap = this.reminders.gap(this.messages.heldSeq);
-    if (gap === null) return;
-    if (gap.upToSeq - gap.afterSeq > MAX_GAP || this.fruitless >= 3) {
-      this.fruitless = 0;
-      this.enterAfresh();
-      return;
-    }
-    this.pulling = true;
-    const request = { kind: "pull", groupId: this.groupId, epoch: this.epoch, ...gap } as const;
-    this.dependencies.requests.call(request, ANSWER_TIMEOUT_MS, (outcome) => {
-      this.pulling = false;
-      if ("refusal" in outcome) this.pullRefused(outcome.refusal);
-      else if (outcome.event.kind === "pulled") this.onPulled(outcome.event.pulled);
-    });
-  }
-
-  private onPulled(pulled: Pulled): void {
-    if (this.phase !== "ready" || !this.sameEpoch(pulled.epoch)) return;
-    for (const message of pulled.messages) this.reminders.keep(message);
-    this.reminders.announce(pulled.headSeq);
-    const after = pulled.messages[0] === undefined ? this.messages.heldSeq : pulled.messages[0].seq - 1;
-    if (this.absorb()) {
-      this.backoff.reset();
-      this.fruitless = 0;
-      this.publish();
-      this.pump();
-      return;
-    }
-    // A history that begins above the gap cannot close it, however often it is asked for.
-    if (after > this.messages.heldSeq) this.fruitless += 1;
-    if (this.reminders.gap(this.messages.heldSeq) !== null) this.pumpLater(200 + this.backoff.next());
-  }
-
-  private pullRefused(refusal: Refusal): void {
-    if (this.phase !== "ready") return;
-    if (refusal.code === ErrorCode.EPOCH_MISMATCH) this.enterAfresh();
-    else if (refusal.code === ErrorCode.NOT_ENTERED) this.enter();
-    else this.pumpLater(Math.max(refusal.retryAfterMs, 200 + this.backoff.next()));
-  }
-
-  private pumpLater(delayMs: number): void {
-    this.pullTimer = this.later(this.pullTimer, delayMs, () => {
-      this.pullTimer = null;
-      this.pump();
-    });
-  }
-
-  private later(timer: TimerId, delayMs: number, run: () => void): TimerId {
-    this.dependencies.environment.clearTimer(timer);
-    return this.dependencies.environment.setTimer(run, delayMs);
+  private enterLater(delayMs: number): void {
+    const { environment } = this.dependencies;
+    environment.clearTimer(this.enterTimer);
+    this.enterTimer = environment.setTimer(() => this.enter(), delayMs);
   }
 
   private stopTimers(): void {
-    for (const timer of [this.pullTimer, this.enterTimer, this.readTimer]) this.dependencies.environment.clearTimer(timer);
-    this.pullTimer = this.enterTimer = this.readTimer = null;
+    this.puller.stopTimer();
+    this.reporter.stopTimer();
+    this.dependencies.environment.clearTimer(this.enterTimer);
+    this.enterTimer = null;
   }
 
   private publish(): void {
@@ -464,6 +442,8 @@ export class GroupSession {
 
   private snapshot(): GroupView {
     const { heldSeq, floorSeq, entries } = this.messages;
+    const headSeq = Math.max(this.reminders.head, heldSeq);
+    this.pace.setInterval(this.sendIntervalMs);
     return {
       groupId: this.groupId,
       phase: this.phase,
@@ -472,11 +452,12 @@ export class GroupSession {
       role: this.role,
       entries,
       heldSeq,
-      headSeq: Math.max(this.reminders.head, heldSeq),
+      headSeq,
       hasOlder: this.epoch !== 0 && floorSeq > 1 && !this.historyEnded,
       loadingOlder: this.loadingOlder,
-      unread: this.counter.count(entries, floorSeq),
+      unread: this.counter.count(entries, floorSeq, heldSeq, this.behind && this.epoch !== 0 ? headSeq : heldSeq),
       online: this.online,
+      sendableAtMs: this.pace.sendableAtMs,
     };
   }
 }

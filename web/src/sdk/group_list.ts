@@ -1,6 +1,6 @@
 /** The user's groups with unread counts and previews: from `list_groups`, kept fresh by the groups that are entered. */
 
-import type { GroupView } from "./group";
+import type { GroupView } from "./group_view";
 import type { Entry } from "./message_queue";
 import { Store } from "./store";
 import type { GroupEntry, GroupInfo, Unread } from "./types";

@@ -21,6 +21,8 @@ export interface Entry {
   readonly content: Content;
   /** Why it failed. */
   readonly refusal: Refusal | null;
+  /** When trying again makes sense, milliseconds since 1970; 0: at once. */
+  readonly retryAtMs: number;
 }
 
 /** Beyond this the oldest are dropped from memory while the reader is at the newest; they come back as history. */
@@ -132,6 +134,7 @@ export class MessageQueue {
       recalledBySeq: 0,
       content: { kind: "text", text },
       refusal: null,
+      retryAtMs: 0,
     };
     this.echoes.set(clientMsgId, entry);
     this.list = [...this.list, entry];
@@ -143,22 +146,23 @@ export class MessageQueue {
     if (echo === undefined || echo.state === "sent") return false;
     const known = this.bySeq.get(seq);
     if (known !== undefined && known !== echo) this.list = this.list.filter((entry) => entry !== known);
-    this.swap(echo, { ...echo, seq, sentAtMs: sentAtMs || echo.sentAtMs, state: "sent", refusal: null });
+    this.swap(echo, { ...echo, seq, sentAtMs: sentAtMs || echo.sentAtMs, state: "sent", refusal: null, retryAtMs: 0 });
     return true;
   }
 
   /** An own message was refused, or nobody answered. */
-  fail(clientMsgId: string, refusal: Refusal): void {
+  fail(clientMsgId: string, refusal: Refusal, nowMs: number): void {
     const echo = this.echoes.get(clientMsgId);
     this.floating.delete(clientMsgId);
-    if (echo?.state === "sending") this.swap(echo, { ...echo, state: "failed", refusal });
+    const retryAtMs = refusal.retryAfterMs > 0 ? nowMs + refusal.retryAfterMs : 0;
+    if (echo?.state === "sending") this.swap(echo, { ...echo, state: "failed", refusal, retryAtMs });
   }
 
   /** A failed message is tried again: it moves to the end, where it is written now. */
   revive(clientMsgId: string, nowMs: number): string | null {
     const echo = this.echoes.get(clientMsgId);
     if (echo?.state !== "failed" || echo.content.kind !== "text") return null;
-    const again: Entry = { ...echo, state: "sending", sentAtMs: nowMs, refusal: null };
+    const again: Entry = { ...echo, state: "sending", sentAtMs: nowMs, refusal: null, retryAtMs: 0 };
     this.echoes.set(clientMsgId, again);
     this.list = [...this.list.filter((entry) => entry !== echo), again];
     return echo.content.text;
@@ -262,6 +266,7 @@ export class MessageQueue {
       recalledBySeq: message.recalledBySeq,
       content: message.recalledBySeq === 0 ? message.content : NOTHING,
       refusal: null,
+      retryAtMs: 0,
     };
   }
 }

@@ -2,9 +2,9 @@
 
 export type { ReconnectRule } from "./close_codes";
 export { ErrorCode } from "../gen/throng/common/v1/error_pb";
-export { Role, Delivery } from "../gen/throng/common/v1/group_pb";
+export { Role, Delivery, OverBudget } from "../gen/throng/common/v1/group_pb";
 import type { ErrorCode } from "../gen/throng/common/v1/error_pb";
-import type { Delivery, Role } from "../gen/throng/common/v1/group_pb";
+import type { Delivery, OverBudget, Role } from "../gen/throng/common/v1/group_pb";
 
 /** What a message says; `none`: it was recalled, or is of a kind that this client does not know. */
 export type Content =
@@ -38,6 +38,8 @@ export interface GroupInfo {
   readonly memberCount: number;
   readonly announcement: string;
   readonly sendIntervalMs: number;
+  /** What happens to messages over the group's budget. */
+  readonly overBudget: OverBudget;
   readonly open: boolean;
 }
 
@@ -71,6 +73,7 @@ export type ServerEvent =
   | { readonly kind: "removed"; readonly groupId: string }
   | { readonly kind: "deleted_for_me"; readonly groupId: string; readonly seqs: readonly number[] }
   | { readonly kind: "group_changed"; readonly groupId: string; readonly group: GroupInfo }
+  | { readonly kind: "resume"; readonly groupId: string; readonly token: string }
   | { readonly kind: "drain"; readonly reconnectAfterMs: number }
   | { readonly kind: "pong"; readonly timeMs: number }
   | { readonly kind: "failure"; readonly failure: Failure }
@@ -94,6 +97,9 @@ export interface Entered {
   readonly unread: Unread | null;
   readonly deletedSeqs: readonly number[];
   readonly reset: boolean;
+  readonly resumeToken: string;
+  /** Connections in the group; null: not known yet. */
+  readonly online: number | null;
 }
 
 export interface Ack {
@@ -109,6 +115,8 @@ export interface Refusal {
   /** English sentence of the server; pages have their own words per code. */
   readonly text: string;
   readonly retryAfterMs: number;
+  /** More than the code says, by the group's settings at that time: the interval is that of slow mode; the lot fell upon others. */
+  readonly reason?: "slow_mode" | "not_chosen";
 }
 
 export interface Reject extends Refusal {
@@ -139,7 +147,15 @@ export interface Pulled {
 
 /** A request to an edge. */
 export type ClientRequest =
-  | { readonly kind: "enter"; readonly groupId: string; readonly epoch: number; readonly seq: number; readonly delivery: Delivery }
+  | {
+      readonly kind: "enter";
+      readonly groupId: string;
+      readonly epoch: number;
+      readonly seq: number;
+      readonly delivery: Delivery;
+      /** The newest token given for the group; empty: none. */
+      readonly resumeToken: string;
+    }
   | { readonly kind: "leave"; readonly groupId: string }
   | { readonly kind: "send"; readonly groupId: string; readonly clientMsgId: string; readonly text: string }
   | { readonly kind: "pull"; readonly groupId: string; readonly epoch: number; readonly afterSeq: number; readonly upToSeq: number }

@@ -35,11 +35,14 @@ export class UnreadCounter {
     this.baseSeq = 0;
   }
 
-  /** Counts; `floorSeq` is the oldest seq among `entries`. */
-  count(entries: readonly Entry[], floorSeq: number): Unread {
+  /**
+   * Counts; `floorSeq` is the oldest seq among `entries`, `heldSeq` the newest. `headSeq` above that: a hidden page holds no more, and
+   * takes each message that it only heard of for one of others.
+   */
+  count(entries: readonly Entry[], floorSeq: number, heldSeq: number, headSeq: number): Unread {
     const exact = floorSeq <= this.read + 1;
     const from = exact ? this.read : Math.max(this.baseSeq, this.read);
-    let count = exact ? 0 : this.base.count;
+    let count = (exact ? 0 : this.base.count) + Math.max(0, headSeq - Math.max(heldSeq, from));
     for (let index = entries.length - 1; index >= 0 && count <= MOST; index -= 1) {
       const entry = entries[index];
       if (entry === undefined || (!entry.mine && entry.seq <= from)) break;

@@ -88,6 +88,19 @@ describe("resuming", () => {
     expect(seqs(session.view.get())).toEqual(range(1, 25));
   });
 
+  it("shows the newest resume token when it comes back", async () => {
+    const { environment, edge } = await openStage();
+    const shown = edge.resumeTokensShown.length;
+    environment.socket.drop();
+    await environment.advance(20_000);
+    expect(edge.resumeTokensShown.slice(shown)).toEqual([expect.stringMatching(/^token \d+$/)]);
+    edge.refreshToken("g", "fresh");
+    await environment.advance(50);
+    environment.socket.drop();
+    await environment.advance(20_000);
+    expect(edge.resumeTokensShown.at(-1)).toBe("fresh");
+  });
+
   it("drops what it holds when more than a page was missed, and offers the rest as history", async () => {
     const { environment, session, edge } = await openStage();
     fill(edge, "g", 5);

@@ -3,7 +3,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ClientFrameSchema, ServerFrameSchema, type ClientFrame, type ServerFrame } from "../../src/gen/throng/client/v1/client_pb";
 import { ErrorCode } from "../../src/gen/throng/common/v1/error_pb";
-import { Delivery, GroupSchema, GroupSettingsSchema, Role } from "../../src/gen/throng/common/v1/group_pb";
+import { Delivery, GroupSchema, GroupSettingsSchema, OverBudget, Role } from "../../src/gen/throng/common/v1/group_pb";
 import { MessageSchema, type Message } from "../../src/gen/throng/common/v1/message_pb";
 
 type Event = ServerFrame["event"];
@@ -15,6 +15,10 @@ export interface Link {
   readonly push: (frame: Uint8Array<ArrayBuffer>) => void;
   /** Groups that were entered, with what to send for them. */
   readonly entered: Map<string, Delivery>;
+  /** The page said that it is hidden: it gets notices alone. */
+  hidden?: boolean;
+  /** Pulls that were asked for. */
+  pulls?: number;
 }
 
 export interface FakeGroup {
@@ -36,10 +40,21 @@ export class FakeEdge {
   readonly links = new Set<Link>();
   /** Refuses submissions with this code. */
   refuse: ErrorCode | null = null;
+  /** What a refusal says about trying again, milliseconds. */
+  retryAfterMs = 1_000;
+  /** Settings of all groups. */
+  sendIntervalMs = 0;
+  /** Told to those who enter; 0: not known. */
+  online = 0;
+  overBudget = OverBudget.REJECT;
+  role = Role.MEMBER;
   /** Stores submissions and keeps their ACKs to itself. */
   swallowAcks = false;
   /** Leaves out pushed blocks and notices. */
   silent = false;
+  /** What clients showed when they entered, in order. */
+  readonly resumeTokensShown: string[] = [];
+  private tokensGiven = 0;
 
   constructor(private readonly now: () => number = () => Date.now()) {}
 
@@ -96,7 +111,7 @@ export class FakeEdge {
     const group = this.group(groupId);
     if (delivery === undefined) return;
     const { epoch } = group;
-    if (delivery === Delivery.NOTIFY) {
+    if (delivery === Delivery.NOTIFY || link.hidden === true) {
       this.tell(link, 0n, { case: "notice", value: { groupId, epoch, headSeq: BigInt(upToSeq) } });
       return;
     }
@@ -106,12 +121,12 @@ export class FakeEdge {
 
   /** Tells everybody in the group how far it goes. */
   announceHeads(): void {
-    for (const link of this.links) {
-      for (const groupId of link.entered.keys()) {
-        const { epoch, messages } = this.group(groupId);
-        this.tell(link, 0n, { case: "notice", value: { groupId, epoch, headSeq: BigInt(messages.length) } });
-      }
-    }
+    for (const link of this.links) for (const groupId of link.entered.keys()) this.tellHead(link, groupId);
+  }
+
+  private tellHead(link: Link, groupId: string): void {
+    const { epoch, messages } = this.group(groupId);
+    this.tell(link, 0n, { case: "notice", value: { groupId, epoch, headSeq: BigInt(messages.length) } });
   }
 
   tell(link: Link, requestId: bigint, event: Init): void {
@@ -135,17 +150,35 @@ export class FakeEdge {
     return message;
   }
 
+  /** Gives everybody a fresh token. */
+  refreshToken(groupId: string, token: string): void {
+    for (const link of this.links) this.tell(link, 0n, { case: "resume", value: { groupId, token } });
+  }
+
+  /** Tells everybody that a group is as it is described now. */
+  tellChanged(groupId: string): void {
+    const event = { case: "changed" as const, value: { group: this.describe(this.group(groupId)) } };
+    for (const link of this.links) this.tell(link, 0n, { case: "groupEvent", value: { groupId, event } });
+  }
+
   private handle(link: Link, requestId: bigint, request: ClientFrame["request"]): void {
     switch (request.case) {
       case "enter": {
-        const { groupId, epoch, seq, delivery } = request.value;
+        const { groupId, epoch, seq, delivery, resumeToken } = request.value;
+        this.resumeTokensShown.push(resumeToken);
         this.enter(link, requestId, groupId, { epoch, seq: Number(seq), delivery });
         break;
       }
       case "send":
         this.submit(link, requestId, request.value);
         break;
+      case "setVisibility": {
+        link.hidden = request.value.hidden;
+        for (const groupId of link.entered.keys()) this.tellHead(link, groupId);
+        break;
+      }
       case "pull": {
+        link.pulls = (link.pulls ?? 0) + 1;
         const { groupId, afterSeq, upToSeq, epoch } = request.value;
         const group = this.group(groupId);
         if (epoch !== group.epoch) this.fail(link, requestId, groupId, ErrorCode.EPOCH_MISMATCH);
@@ -198,7 +231,7 @@ export class FakeEdge {
     const { groupId, clientMsgId, content } = send;
     const group = this.group(groupId);
     if (this.refuse !== null) {
-      this.tell(link, requestId, { case: "reject", value: { groupId, clientMsgId, code: this.refuse, retryAfterMs: 1_000 } });
+      this.tell(link, requestId, { case: "reject", value: { groupId, clientMsgId, code: this.refuse, retryAfterMs: this.retryAfterMs } });
       return;
     }
     const known = group.messages.find((message) => message.senderId === link.userId && message.clientMsgId === clientMsgId);
@@ -222,11 +255,13 @@ export class FakeEdge {
     const after = position.seq === 0 || reset || head - position.seq > PULL_PAGE ? Math.max(0, head - PAGE) : position.seq;
     const value = {
       group: this.describe(group),
-      role: Role.MEMBER,
+      role: this.role,
       messages: group.messages.slice(after),
       unread: this.unread(group, link.userId),
       deletedSeqs: [...(group.deleted.get(link.userId) ?? [])].map(BigInt),
       reset,
+      resumeToken: `token ${(this.tokensGiven += 1)}`,
+      online: BigInt(this.online),
     };
     this.tell(link, requestId, { case: "entered", value });
   }
@@ -256,7 +291,7 @@ export class FakeEdge {
       headSeq: BigInt(group.messages.length),
       memberCount: BigInt(group.memberCount),
       announcement: group.announcement,
-      settings: create(GroupSettingsSchema, { open: true, sendIntervalMs: 0 }),
+      settings: create(GroupSettingsSchema, { open: true, sendIntervalMs: this.sendIntervalMs, overBudget: this.overBudget }),
     });
   }
 
