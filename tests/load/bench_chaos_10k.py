@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import resource
 import tempfile
 import time
 
 import redis
+from cluster_load import all_arrived, allow_files, plan_for
 
-from throng.bench import BenchEvent, BenchPlan, BenchReport, BenchRun
+from throng.bench import BenchEvent, BenchReport, BenchRun
 from throng.cluster import Cluster, ClusterPlan
 
 ARTIFACTS = pathlib.Path(__file__).resolve().parents[2] / "artifacts"
@@ -51,10 +51,8 @@ def measure(arguments: argparse.Namespace, folder: pathlib.Path) -> tuple[BenchR
     edge = {"reconnect_base_ms": "1000", "reconnect_max_ms": "10000", "heartbeat_interval_ms": "30000"}
     plan = ClusterPlan(default_group="", restart_dead=False, flags={"edge": edge})
     with Cluster(folder, plan, say=print) as cluster:
-        bench = BenchPlan(
-            urls=tuple(url.replace("http://", "ws://") for url in cluster.edge_urls()),
-            group_address=",".join(process.addresses.grpc for process in cluster.of("group")),
-            jwt_secret_file=cluster.key_file,
+        bench = plan_for(
+            cluster,
             groups=1,
             receivers=arguments.receivers,
             senders=arguments.senders,
@@ -84,10 +82,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < arguments.receivers * 2:
-        raise SystemExit(f"{hard} files may be open; this needs {arguments.receivers * 2}: ulimit -n")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, arguments.receivers * 2), hard))
+    allow_files(arguments.receivers * 2)
     with tempfile.TemporaryDirectory(prefix="throng-10k-") as folder:
         report, events = measure(arguments, pathlib.Path(folder))
     ARTIFACTS.mkdir(exist_ok=True)
@@ -102,9 +97,7 @@ def main() -> int:
         print(
             f"| {name} | {one.first_ack_seconds} | {one.first_delivery_seconds} | {one.all_at_head_seconds} | {two.all_at_head_seconds} |"
         )
-    whole = not report.deliveries.missing and not report.deliveries.offline and report.deliveries.expected > 0
-    faults = [kind for kind, count in report.counts.items() if count and kind.is_fault]
-    return 0 if whole and not faults and not report.messages.unanswered else 1
+    return 0 if all_arrived(report) else 1
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from throng.bench import BenchPlan, BenchReport, BenchRun
+from cluster_load import plan_for
+
+from throng.bench import BenchReport, BenchRun
 from throng.bench.series import SLOT_NS
 from throng.cluster.cluster import Cluster
 from throng.cluster.plan import ClusterPlan
@@ -105,16 +107,7 @@ def wait_online(run: BenchRun, wanted: int, timeout_seconds: float, *, least_sec
 def measure(cluster: Cluster, clients: int, ramp: float, seconds: float) -> dict[str, Any]:
     """Both phases, and the verdict on what was delivered."""
     senders = 10
-    plan = BenchPlan(
-        urls=tuple(cluster.edge_urls()),
-        group_address=",".join(process.addresses.grpc for process in cluster.of("group")),
-        jwt_secret_file=cluster.key_file,
-        receivers=2 * clients,
-        senders=senders,
-        rate=10,
-        seconds=seconds,
-        ramp=ramp,
-    )
+    plan = plan_for(cluster, receivers=2 * clients, senders=senders, rate=10, seconds=seconds, ramp=ramp)
     everybody = 2 * clients + senders
     first = Sample(cluster)
     with BenchRun(plan) as run:

@@ -6,6 +6,8 @@
  * meanwhile). For every WINDOW it keeps so many messages in flight for SECONDS: a message is done when every member has
  * it, and then one byte on the control connection asks for the next. Prints one line per window:
  * WINDOW DELIVERIES WALL_SECONDS SERVER_CPU_SECONDS OUT_OF_ORDER
+ * A WINDOW below 0 asks for so many messages per second instead, evenly, and its line goes on with the microseconds that each took
+ * from the asking until the last member had it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -122,6 +124,33 @@ static void ask(int control, int count) {
     if (count > 0 && send(control, bytes, count, 0) != count) exit(1);
 }
 
+static void serve(int epoll, int timeout_ms, int members) {
+    struct epoll_event events[512];
+    int count = epoll_wait(epoll, events, 512, timeout_ms);
+    for (int i = 0; i < count; i++) read_member(events[i].data.ptr, members);
+}
+
+static void run_paced(int epoll, int control, int pid, int members, int per_second, double seconds) {
+    int count = per_second * seconds;
+    long *took_us = calloc(count, sizeof *took_us);
+    double began = now(), cpu = cpu_seconds(pid);
+    deliveries = 0;
+    for (int i = 0; i < count; i++) {
+        double due = began + (double)i / per_second;
+        while (now() < due) serve(epoll, (due - now()) * 1000, members);
+        uint64_t wanted = completed + 1;
+        double asked = now();
+        ask(control, 1);
+        while (completed < wanted) serve(epoll, 1000, members);
+        took_us[i] = (now() - asked) * 1e6;
+    }
+    printf("%d %lu %.3f %.3f %lu", -per_second, deliveries, now() - began, cpu_seconds(pid) - cpu, out_of_order);
+    for (int i = 0; i < count; i++) printf(" %ld", took_us[i]);
+    printf("\n");
+    fflush(stdout);
+    free(took_us);
+}
+
 int main(int argc, char **argv) {
     if (argc < 8) return 2;
     int port = atoi(argv[1]), control_port = atoi(argv[2]), pid = atoi(argv[3]), members = atoi(argv[4]);
@@ -130,7 +159,7 @@ int main(int argc, char **argv) {
     if (message_bytes + 4 > MAX_FRAME) return 2;
     struct member *all = calloc(members, sizeof *all);
     int epoll = epoll_create1(0), control = connect_to(control_port);
-    struct epoll_event event = {.events = EPOLLIN}, events[512];
+    struct epoll_event event = {.events = EPOLLIN};
     for (int i = 0; i < members; i++) {
         all[i].fd = connect_to(port);
         upgrade(all[i].fd);
@@ -143,6 +172,10 @@ int main(int argc, char **argv) {
     if (!fgets(line, sizeof line, stdin)) return 1;
     for (int w = 7; w < argc; w++) {
         int window = atoi(argv[w]);
+        if (window < 0) {
+            run_paced(epoll, control, pid, members, -window, seconds * 3);
+            continue;
+        }
         uint64_t asked = completed;
         double began = 0, cpu = 0, warm_until = now() + 0.3, until = 0;
         for (;;) {
@@ -152,14 +185,12 @@ int main(int argc, char **argv) {
             int more = window - (int)(asked - completed);
             ask(control, more);
             asked += more;
-            int count = epoll_wait(epoll, events, 512, 100);
-            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, members);
+            serve(epoll, 100, members);
         }
         printf("%d %lu %.3f %.3f %lu\n", window, deliveries, now() - began, cpu_seconds(pid) - cpu, out_of_order);
         fflush(stdout);
         while (w + 1 < argc && completed < asked) {
-            int count = epoll_wait(epoll, events, 512, 1000);
-            for (int i = 0; i < count; i++) read_member(events[i].data.ptr, members);
+            serve(epoll, 1000, members);
         }
     }
     return 0;

@@ -5,7 +5,7 @@
  *
  * Usage: fan_out_floor MESSAGE_BYTES. Prints "PORT CONTROL_PORT". Members upgrade on PORT; every byte that arrives on
  * the one connection to CONTROL_PORT publishes one message: a frame whose payload ends with its number, 8 decimal
- * digits. Ends when the control connection ends.
+ * digits. Ends when the control connection ends, and prints how many microseconds the sends of each of the last messages took.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,16 +17,25 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_MEMBERS 65536
 #define MAX_MESSAGE 65535
+#define KEPT_TIMES 256
 
 static const char ANSWER[] = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                              "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 static int members[MAX_MEMBERS], member_count, is_member[MAX_MEMBERS];
 static unsigned char frame[MAX_MESSAGE + 4];
 static uint64_t published;
+static long times_us[KEPT_TIMES];
+
+static long now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
 
 static int listen_on_loopback(int *port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -44,11 +53,20 @@ static void publish(int frame_bytes) {
     char digits[24];
     snprintf(digits, sizeof digits, "%08lu", (unsigned long)(++published % 100000000));
     memcpy(frame + frame_bytes - 8, digits, 8);
+    long began = now_us();
     for (int i = 0; i < member_count; i++)
         if (send(members[i], frame, frame_bytes, MSG_DONTWAIT | MSG_NOSIGNAL) != frame_bytes) {
             if (errno == EAGAIN) fprintf(stderr, "short write\n"); /* not when the client has left */
             shutdown(members[i], SHUT_RDWR);
         }
+    times_us[published % KEPT_TIMES] = now_us() - began;
+}
+
+static int end(void) {
+    uint64_t first = published > KEPT_TIMES ? published - KEPT_TIMES : 0;
+    while (first++ < published) printf("%ld ", times_us[first % KEPT_TIMES]);
+    printf("\n");
+    return 0;
 }
 
 int main(int argc, char **argv) {
@@ -84,7 +102,7 @@ int main(int argc, char **argv) {
             ssize_t received = recv(fd, input, sizeof input, 0);
             if (received < 0 && errno == EAGAIN) continue;
             if (fd == control) {
-                if (received <= 0) return 0;
+                if (received <= 0) return end();
                 while (received-- > 0) publish(message_bytes + header_bytes);
             } else if (received <= 0) {
                 epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL);

@@ -1,6 +1,9 @@
 """The Python servers of bench_fan_out.py: `edge` is the hub with the sessions above it, as an edge process has them, where services
 answer at once; `hub` is the hub alone; `tornado` a plain loop of `write_message`.
 
+Arguments: SERVER MESSAGE_BYTES [BLOCK [LIBRARY [ring]]]: with BLOCK above 1 the edge publishes blocks of so many messages; with
+LIBRARY its hub sends by that compiled loop, with `ring` by its io_uring.
+
 All print "PORT CONTROL_PORT"; every byte on the one connection to CONTROL_PORT publishes one message, whose last 8 bytes are its
 number in digits; all end when that connection ends. See fan_out_floor.c for the fourth.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pathlib
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -29,6 +33,7 @@ from edge.core.session_counters import SessionCounters
 from edge.core.session_settings import EdgeIdentity, SessionSettings
 from edge.core.sessions import EdgeSessions
 from edge.door import HubDoor
+from edge.native.library import NativeBulkSend
 from edge.ports import BlockEvent, EnteredGroup, GroupHead, UnreadCount
 from edge.protocol.frames import binary_frame
 from edge.protocol.handshake import Upgrade, accept_key, upgrade_response
@@ -117,15 +122,18 @@ class _EverybodyIn:
         """Nobody routes."""
 
 
-class _EdgeServer:
+class EdgeServer:
     """Hub and sessions as `edge/app.py` puts them together; every socket is a user of its own who has entered the group."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub_settings: HubSettings, *, block: int = 1, library: str = "", way: str = "") -> None:
+        self._block = block
+        bulk = NativeBulkSend(pathlib.Path(library), ring=way == "ring") if library else None
         clock = SystemClock()
+        self.counters = HubCounters()
         self._services = _EverybodyIn()
         settings = SessionSettings(max_connections_per_user=0)
         self._door = HubDoor(
-            lambda door: Hub(handler=door, settings=HubSettings(), clock=clock, counters=HubCounters()),
+            lambda door: Hub(handler=door, settings=hub_settings, clock=clock, counters=self.counters, bulk=bulk),
             lambda hub: EdgeSessions(
                 hub,
                 cast("Upstream", self._services),
@@ -146,17 +154,22 @@ class _EdgeServer:
         self._door.sessions.open(connection, user_id=user_id, display_name="", expires_at_ms=0, groups=[_GROUP])
 
     def publish(self, payload: bytes) -> None:
-        seq = self._services.head_seq = self._services.head_seq + 1
-        text = payload[_ENVELOPE_BYTES:].decode()
-        message = message_pb2.Message(seq=seq, sender_id="sender", sent_at_ms=1_790_000_000_000, text=message_pb2.Text(text=text))
-        block = message_pb2.Block(group_id=_GROUP, epoch=1, prev_seq=seq - 1, messages=[message]).SerializeToString()
-        event = BlockEvent(_GROUP, 1, seq - 1, seq, block, [(seq, message.SerializeToString())], [], None, 0)
-        self._door.sessions.on_events([event])
+        before = self._services.head_seq
+        last = self._services.head_seq = before + self._block
+        text = message_pb2.Text(text=payload[_ENVELOPE_BYTES:].decode())
+        messages = [
+            message_pb2.Message(seq=seq, sender_id="sender", sent_at_ms=1_790_000_000_000, text=text)
+            for seq in range(before + 1, last + 1)
+        ]
+        block = message_pb2.Block(group_id=_GROUP, epoch=1, prev_seq=before, messages=messages).SerializeToString()
+        serialized = [(message.seq, message.SerializeToString()) for message in messages]
+        self._door.sessions.on_events([BlockEvent(_GROUP, 1, before, last, block, serialized, [], None, 0)])
 
 
-async def serve_edge(message_bytes: int) -> None:
+async def serve_edge(message_bytes: int, block: int, library: str, way: str) -> None:
     """Serves by hub and sessions until the control connection ends."""
-    await _serve(_EdgeServer(), message_bytes)
+    settings = HubSettings(heartbeat_interval_seconds=3600.0)
+    await _serve(EdgeServer(settings, block=block, library=library, way=way), message_bytes)
 
 
 async def serve_hub(message_bytes: int) -> None:
@@ -164,7 +177,7 @@ async def serve_hub(message_bytes: int) -> None:
     await _serve(_HubServer(), message_bytes)
 
 
-async def _serve(server: _EdgeServer | _HubServer, message_bytes: int) -> None:
+async def _serve(server: EdgeServer | _HubServer, message_bytes: int) -> None:
     listener, control = _listen(), _listen()
     asyncio.get_running_loop().add_reader(listener.fileno(), server.accept, listener)
     print(listener.getsockname()[1], control.getsockname()[1], flush=True)
@@ -197,5 +210,12 @@ async def serve_tornado(message_bytes: int) -> None:
         await _obey(control, message_bytes, publish)
 
 
+def _main(server: str, message_bytes: int, block: int = 1, library: str = "", way: str = "") -> None:
+    if server == "edge":
+        uvloop.run(serve_edge(message_bytes, block, library, way))
+    else:
+        uvloop.run({"hub": serve_hub, "tornado": serve_tornado}[server](message_bytes))
+
+
 if __name__ == "__main__":
-    uvloop.run({"edge": serve_edge, "hub": serve_hub, "tornado": serve_tornado}[sys.argv[1]](int(sys.argv[2])))
+    _main(sys.argv[1], int(sys.argv[2]), *map(int, sys.argv[3:4]), *sys.argv[4:6])
