@@ -42,7 +42,7 @@ def test_a_wheel_holds_everything(tmp_path: pathlib.Path) -> None:
     wanted = {
         str(path.relative_to(ROOT))
         for package in packages
-        for suffix in ("py", "lua", "sql")
+        for suffix in ("py", "lua", "sql", "c")
         for path in (ROOT / package).rglob(f"*.{suffix}")
     }
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "edge" / "static").rglob("*") if path.is_file()}

@@ -10,6 +10,7 @@ import pytest
 import recovery_table
 from backends import backend_missing
 from chaos_stage import ChaosStage
+from watcher import Watcher
 
 from throng.testing.servers import ServerMissing
 
@@ -33,6 +34,21 @@ def shared_stage(tmp_path_factory: pytest.TempPathFactory, artifacts: pathlib.Pa
     finally:
         stage.stop()
         stage.keep_logs(artifacts / "chaos-logs")
+
+
+@pytest.fixture(scope="session")
+def watcher(shared_stage: ChaosStage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watcher | None]:
+    """Prometheus with Throng's rules; None where it is not installed, which the tests of alerts say."""
+    try:
+        watcher = Watcher(shared_stage.cluster, tmp_path_factory.mktemp("watcher") / "prometheus")
+    except ServerMissing:
+        yield None
+        return
+    watcher.start()  # whoever needs it waits until it sees the cluster
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
 
 
 @pytest.fixture

@@ -35,6 +35,10 @@ class Fault(abc.ABC):
         self.name = name
         self.hold_seconds = hold_seconds
 
+    def outage_seconds(self, seconds: float) -> float:
+        """For how long nothing could be stored, of the seconds from breaking to when what was down served again."""
+        return 0.0 if self.stores else self.hold_seconds
+
     @abc.abstractmethod
     def inject(self, stage: ChaosStage) -> None:
         """Breaks it."""
@@ -70,6 +74,9 @@ class KillBackend(Fault):
         super().__init__(f"kill {backend}", hold_seconds)
         self._backend = backend
         self.stores = backend == "redis"
+
+    def outage_seconds(self, seconds: float) -> float:
+        return 0.0 if self.stores else seconds  # it is away until it has started
 
     def inject(self, stage: ChaosStage) -> None:
         stage.backend(self._backend).kill()
@@ -330,6 +337,9 @@ class Together(Fault):
         self._faults = faults
         self._broken: list[Fault] = []
         self.stores = all(fault.stores for fault in faults)
+
+    def outage_seconds(self, seconds: float) -> float:
+        return max(fault.outage_seconds(seconds) for fault in self._faults)
 
     def inject(self, stage: ChaosStage) -> None:
         for fault in self._faults:

@@ -108,10 +108,11 @@ def judge_probe(stage: ChaosStage, probe: DoorProbe, applied: Sequence[Applied])
     ]
     complaints += _judge_forgotten(probe, applied, set(stored))
     for one in applied:
-        if not one.fault.stores and one.fault.hold_seconds >= LONG_SECONDS:
+        outage_seconds = one.fault.outage_seconds(one.mended - one.began)
+        if outage_seconds >= LONG_SECONDS:
             refusals = probe.refusals(one.began, one.mended + 1.0)
             if not refusals:
-                complaints.append(f"{one.fault.name}: I8: {probe.user_id} was refused nothing in {one.fault.hold_seconds:g} s")
+                complaints.append(f"{one.fault.name}: I8: {probe.user_id} was refused nothing in {outage_seconds:.1f} s")
             elif not any(answer.retry_after_ms for answer in refusals):
                 complaints.append(f"{one.fault.name}: I8: no refusal told {probe.user_id} when to try again")
     return complaints

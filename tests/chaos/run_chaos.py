@@ -2,6 +2,7 @@
 
     make chaos ARGS="--minutes 10 --seed 7"
 
+First alerts are fired that take a cluster with small bounds (`alert_round.py`), then come minutes without each store, then random rounds.
 Ends with a table of recovery times (artifacts/chaos-recovery-times.md) and one line per round. A round is repeated by its seed alone:
 `--seed 7 --round 3`.
 """
@@ -21,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import provision
 import recovery_table
+from alert_round import fire_alerts_on_a_new_cluster
 from chaos_round import Load, Round
 from chaos_stage import ChaosStage
 from schedule import Step, long_outages, random_round
@@ -61,6 +63,24 @@ def run_round(stage: ChaosStage, name: str, steps: list[Step], seed: int, load: 
     return Outcome(name, done, time.monotonic() - started, acked, report.deliveries.received if report else 0, failure)
 
 
+def run_alerts(folder: pathlib.Path, seed: int, rows: list[recovery_table.Row]) -> Outcome:
+    """Fires the alerts; what did not hold becomes part of the outcome."""
+    print(f"== alerts (seed {seed})", flush=True)
+    started, failure, faults, acked, received = time.monotonic(), "", 0, 0, 0
+    folder.mkdir()
+    try:
+        found, report = fire_alerts_on_a_new_cluster(folder, seed, ARTIFACTS / "chaos-logs" / "alerts")
+        rows += found
+        faults, acked, received = len(found), report.messages.acked, report.deliveries.received
+    except AssertionError as error:
+        failure = str(error)
+    except Exception:
+        failure = traceback.format_exc()
+    seconds = time.monotonic() - started
+    print(f"== alerts: {'held' if not failure else 'FAILED'}, {seconds:.0f} s\n{failure}", flush=True)
+    return Outcome("alerts", faults, seconds, acked, received, failure)
+
+
 def main() -> int:
     """Runs rounds; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,6 +90,8 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=60.0, help="messages per second")
     parser.add_argument("--receivers", type=int, default=60)
     parser.add_argument("--no-outages", action="store_true", help="leave out the minutes without a store")
+    parser.add_argument("--no-alerts", action="store_true", help="leave out the round that fires alerts")
+    parser.add_argument("--only-alerts", action="store_true", help="only the round that fires alerts")
     arguments = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
     ARTIFACTS.mkdir(exist_ok=True)
@@ -79,6 +101,10 @@ def main() -> int:
     outcomes: list[Outcome] = []
     load = Load(groups=6, receivers=arguments.receivers, senders=12, rate=arguments.rate)
     with tempfile.TemporaryDirectory(prefix="throng-chaos-") as folder:
+        if arguments.round is None and not arguments.no_alerts:
+            outcomes.append(run_alerts(pathlib.Path(folder) / "alerts", seed, rows))
+        if arguments.only_alerts:
+            return _conclude(seed, rows, outcomes)
         stage = ChaosStage(pathlib.Path(folder), say=print)
         try:
             stage.start()

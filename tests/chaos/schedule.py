@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from alert_faults import FewFiles, Flood, PoisonLog, Stutter
 from faults import (
     AddAndRemoveGroupService,
     Fault,
@@ -49,22 +50,24 @@ def every_fault(seed: int) -> list[list[Fault]]:
     """The short version: every fault once, in rounds, each round in an order that the seed chooses."""
     source = random.Random(seed)
     number = source.randint(1, 2)
-    services: list[Fault] = [KillService(f"{kind}-{number if kind != 'unread' else 1}") for kind in SERVICES]
+    services: list[Fault] = [KillService(f"{kind}-{number}") for kind in SERVICES if kind not in ("edge", "unread")]
+    # An edge stays away until operators are told, which takes long enough for a second one.
+    services.append(Together(KillService(f"edge-{number}"), KillService("unread-1")))
     services.append(KillGroupServiceFull(f"group-{3 - number}"))
     backends: list[Fault] = [
         KillBackend("redis", 1.0),
         FlushRedis(),
         KillMySQLInCommit(1.0),
         ReadOnlyMySQL(),
-        PauseBackend("mariadb", 12.0),
-        KillBackend("kafka", 11.0),
+        Together(PauseBackend("mariadb", 12.0), FewFiles()),
+        KillBackend("kafka", 5.0),  # and 6 s or more for its start
     ]
     owners: list[Fault] = [
-        AddAndRemoveGroupService(1.0),
-        PauseGroupService(f"group-{number}"),
+        Together(Flood(1.0), AddAndRemoveGroupService(1.0)),
+        Together(PauseGroupService(f"group-{number}"), Stutter()),
         JumpClock(3_600),
         JumpClock(-3_600),
-        RepeatLog(seed, 3.0),
+        Together(RepeatLog(seed, 3.0), PoisonLog()),
     ]
     cuts = _in_pairs(source, [cut(link) for link in TRIED])
     cuts.append(RepeatedCuts("*->*", 2))

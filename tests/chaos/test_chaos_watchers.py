@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 from typing import Any, cast
 
 import pytest
+import yaml
 from chaos_stage import ChaosStage
 from door_probe import Answer, DoorProbe
-from faults import Fault, Together
+from faults import Fault, KillBackend, KillGroupServiceFull, PauseBackend, Together, cut
 from memory_watch import MemoryWatch
 from removed_member import RemovedMember
 from schedule import TRIED, every_fault, long_outages, random_round
+from told import NOT_FIRED, TOLD, Made, long_faults, not_told, told_of
 from unread_audit import expected
+from watcher import RULES, quickened
 
 from throng.api.common.v1 import message_pb2
 
+CHAOS_PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/chaos.md"
 NO_STAGE = cast(ChaosStage, None)
 
 
@@ -103,3 +109,59 @@ def test_of_several_faults_the_last_is_mended_first() -> None:
     both.inject(NO_STAGE)
     both.heal(NO_STAGE)
     assert course == ["break a", "break b", "mend b", "mend a"]
+
+
+def test_an_outage_lasts_until_what_was_down_serves_again() -> None:
+    assert KillBackend("kafka", 5.0).outage_seconds(12.0) == 12.0
+    assert PauseBackend("mariadb", 11.0).outage_seconds(11.5) == 11.0
+    assert KillGroupServiceFull("group-1", 1.0).outage_seconds(12.0) == 1.0, "the store serves before the process that was killed"
+    assert KillBackend("redis", 5.0).outage_seconds(12.0) == cut("edge->router", 12.0).outage_seconds(12.0) == 0.0
+    assert Together(PauseBackend("mariadb", 3.0), cut("client->edge", 12.0)).outage_seconds(12.5) == 3.0
+
+
+class Named(Fault):
+    def inject(self, stage: ChaosStage) -> None: ...
+
+    def heal(self, stage: ChaosStage) -> None: ...
+
+
+def alerts() -> set[str]:
+    groups = yaml.safe_load((RULES / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    return {rule["alert"] for group in groups for rule in group["rules"]}
+
+
+def test_every_alert_is_fired_by_a_fault_or_it_is_said_why_not() -> None:
+    short = {alert for one in every_fault(1) for fault in one for alert in told_of(fault)}
+    assert short == set().union(*TOLD.values()), "a fault of the table is not made"
+    fired = short | {alert for _, alert in long_faults()}
+    assert fired.isdisjoint(NOT_FIRED)
+    assert fired | set(NOT_FIRED) == alerts()
+
+
+def test_the_page_names_the_fault_of_every_alert() -> None:
+    rows = re.findall(r"^\| ((?:`Throng\w+`(?:, )?)+) \|", CHAOS_PAGE.read_text(encoding="utf-8"), re.M)
+    named = [alert for row in rows for alert in re.findall(r"Throng\w+", row)]
+    assert sorted(named) == sorted(alerts())
+
+
+def test_what_was_not_told_is_named() -> None:
+    made = [
+        Made(Named("kill redis"), 10.0, 12.0),
+        Made(Named("cut router->redis + cut client->edge"), 20.0, 24.0),
+        Made(Named("flush redis"), 30.0, 31.0),
+    ]
+    drift, lost = "ThrongRouterOutOfStep", "ThrongRedisAway"
+    assert not_told(made, {drift: [(21.0, 22.0)], lost: [(11.0, 14.0)]}) == []
+    assert not_told(made, {drift: [(25.0, 26.0)], lost: [(5.0, 6.0), (26.5, 27.0)]}) == [], "one of two faults is enough"
+    missing = not_told(made, {drift: [(5.0, 19.0), (28.0, 30.0)], "ThrongAckSlow": [(10.0, 40.0)]})
+    assert missing == [
+        "ThrongRedisAway did not fire upon kill redis or cut router->redis + cut client->edge",
+        "ThrongRouterOutOfStep did not fire upon cut router->redis + cut client->edge",
+    ]
+
+
+def test_windows_of_rules_become_seconds() -> None:
+    rules = "\n".join(quickened(path.read_text(encoding="utf-8")) for path in RULES.glob("*.yaml"))
+    assert set(re.findall(r"\[(\w+)\]", rules)) == {"4s", "5s", "6s", "60s"}
+    assert not re.search(r"^ +for:", rules, re.M)
+    assert rules.count("last_over_time") == rules.count("[60s]") == 1

@@ -8,7 +8,7 @@ import pytest
 from conformance_builders import candidate, submission
 
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.group import Delivery, Group, GroupSettings, Member, Role
+from throng.domain.group import Delivery, Group, GroupSettings, Member, OverBudget, Role
 from throng.domain.ids import GroupId, UserId
 from throng.domain.message import Position
 
@@ -21,6 +21,7 @@ SETTINGS = GroupSettings(
     block_max_messages=3,
     block_interval_ms=20,
     delivery=Delivery.NOTIFY,
+    over_budget=OverBudget.SAMPLE,
 )
 
 

@@ -318,3 +318,29 @@ def test_a_silent_group_is_forgotten_in_the_end_and_reading_does_not_prolong_it(
     assert all(0 < recent_stage.client.ttl(key) <= 50 for key in keys if recent_stage.client.exists(key))
     recent.put(G1, 1, run(7, 7), [])
     assert all(recent_stage.client.ttl(key) > 50 for key in keys)
+
+
+def test_every_key_of_a_group_ends_however_it_came_to_be(recent, recent_stage):
+    """A group whose life was prolonged just now is not prolonged again; a key that is new is given an end all the same."""
+    keys = ["throng:group:recent:{g1}", "throng:group:head:{g1}", "throng:group:recalled:{g1}"]
+
+    def ends() -> bool:
+        return all(0 < recent_stage.client.ttl(key) <= 600 for key in keys if recent_stage.client.exists(key))
+
+    recent.put_heads([(G1, Position(1, 2))])
+    recent.put(G1, 1, run(3, 4), [])
+    assert ends()
+    recent.put(G1, 1, run(5, 5), [])
+    recent.put(G1, 1, [stored(6, target_seq=1)], [1])
+    assert recent_stage.client.exists(keys[2])
+    assert ends()
+    recent.put(G1, 1, run(20, 21), [])  # above a gap: the messages begin anew
+    assert ends()
+    for key in keys:
+        recent_stage.client.persist(key)
+    recent.put(G1, 1, run(22, 22), [])
+    assert ends()
+    for key in keys:
+        recent_stage.client.expire(key, 500)
+    recent.put(G1, 1, run(23, 23), [])
+    assert recent_stage.client.ttl(keys[0]) > 590

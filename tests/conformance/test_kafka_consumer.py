@@ -13,7 +13,8 @@ from kafka_stage import KafkaStage
 from kafka_traffic import Log, Outcomes, Reader, Traffic, message, wait_until
 
 from throng.adapters.kafka_access import abandon_consumer
-from throng.adapters.submission_codec import encode
+from throng.adapters.submission_codec import encode, join
+from throng.api.uplink.v1 import uplink_pb2
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.testing.servers import KafkaServer
 
@@ -108,7 +109,7 @@ def test_partitions_of_a_member_that_vanished_move_after_the_session_timeout(sta
 def test_a_member_that_was_thrown_out_tells_and_begins_behind_what_it_committed(stage):
     outcomes = Outcomes(stage.producer())
     for _ in range(3):
-        outcomes.append(message("g1"))
+        outcomes.of(outcomes.append(message("g1")))  # one by one, or they would be one record
     consumer, revoked = stage.consumer(poll_interval_seconds=1.5), []
     consumer.set_on_revoked(revoked.extend)
     records = poll_until(consumer, 3)
@@ -129,7 +130,10 @@ def test_polling_for_nothing_keeps_the_membership_and_reads_nothing(stage):
     consumer.set_on_revoked(revoked.extend)
     first = outcomes.append(message("g1"))
     assert [record.submission for record in poll_until(consumer, 1)] == [first]
-    later = [outcomes.append(message("g1")) for _ in range(5)]
+    later = []
+    for _ in range(5):
+        later.append(outcomes.append(message("g1")))
+        outcomes.of(later[-1])
     until = time.monotonic() + 4.0
     while time.monotonic() < until:
         assert list(consumer.poll(0.2, 0)) == []
@@ -194,6 +198,27 @@ def test_poison_records_are_set_aside_and_block_nothing(stage, kafka_server):
     assert (headers["partition"], headers["offset"]) == (b"0", b"1")
     assert headers["reason"] == b"the key is not the group"
     assert letters[1].key == b"other"
+
+
+def test_what_waits_together_is_one_record_and_a_bad_part_is_set_aside_alone(stage, kafka_server):
+    outcomes = Outcomes(stage.producer())
+    appended = [outcomes.append(message(f"g{number % 3}")) for number in range(300)]
+    outcomes.assert_each_once()
+    bad = uplink_pb2.SubmittedMessage(group_id="g1", user_id="?")
+    good = message("g1")
+    raw = KafkaProducer(bootstrap_servers=kafka_server.bootstrap)
+    raw.send(stage.access.topic, join([encode(good), bad.SerializeToString()]), b"g1", partition=0).get(10)
+    raw.close()
+    consumer = stage.consumer()
+    records = poll_until(consumer, 302)
+    assert len({(record.partition, record.place) for record in records}) == 302
+    assert len({(record.partition, record.offset) for record in records}) < 150, "a record holds several"
+    for number in range(3):
+        read = [record.submission for record in records if record.submission and record.submission.group_id == f"g{number}"]
+        assert [one for one in read if one != good] == appended[number::3]
+    assert sum(record.submission is None for record in records) == 1
+    assert good in [record.submission for record in records]
+    wait_until(lambda: consumer.set_aside == 1, "the part is set aside")
 
 
 def test_poison_records_that_cannot_be_set_aside_are_counted_apart(stage, kafka_server):

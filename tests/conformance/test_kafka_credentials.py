@@ -11,6 +11,7 @@ from kafka_stage import TOPIC
 from kafka_traffic import Outcomes, message
 from server_fixtures import started
 
+from throng.adapters import kafka_options
 from throng.adapters.kafka_options import ConsumerSettings, KafkaAccess, SenderLimits
 from throng.adapters.kafka_topic import ensure_topics
 from throng.adapters.kafka_uplink_consumer import KafkaUplinkConsumer
@@ -53,7 +54,7 @@ def everything_logged() -> Iterator[None]:
 
 def test_the_right_password_is_let_in(access, caplog):
     caplog.set_level(logging.DEBUG)
-    producer = KafkaUplinkProducer(access, TOPIC, SenderLimits())
+    producer = KafkaUplinkProducer(access, TOPIC, SenderLimits(patience_seconds=30.0))
     consumer = KafkaUplinkConsumer(access, TOPIC, ConsumerSettings(group="g", session_timeout_seconds=3.0))
     producer.start()
     try:
@@ -71,7 +72,9 @@ def test_the_right_password_is_let_in(access, caplog):
 
 
 @pytest.mark.parametrize("wrong", [{"password": "guessed"}, {"user": "nobody"}, {"user": "", "password": ""}])
-def test_anyone_else_is_refused_and_says_so_without_the_password(access, wrong, caplog, capsys):
+def test_anyone_else_is_refused_and_says_so_without_the_password(access, wrong, caplog, capsys, monkeypatch):
+    # kafka-python tries again for so long, at each of the three places.
+    monkeypatch.setattr(kafka_options, "BOOTSTRAP_SECONDS", 0.5)
     caplog.set_level(logging.DEBUG)
     stranger = dataclasses.replace(access, **wrong)
     with pytest.raises(ThrongError) as refused:

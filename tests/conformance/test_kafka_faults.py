@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pathlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from kafka_stage import KafkaStage
 from kafka_traffic import Log, Outcomes, Reader, Traffic, message, wait_until
 from server_fixtures import started
 
+from throng.adapters import kafka_options
 from throng.adapters.kafka_options import KafkaAccess, SenderLimits, TopicSettings
 from throng.adapters.kafka_topic import ensure_topics
 from throng.adapters.kafka_uplink_producer import KafkaUplinkProducer
@@ -23,12 +26,11 @@ from throng.testing.servers import FaultProxy, KafkaServer
 from throng.testing.servers.process import free_port
 
 GROUPS = 5
-# kafka-python leaves the socket of a refused connection to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
+    """A socket that was forgotten fails the test that forgot it."""
     yield
     gc.collect()
 
@@ -92,7 +94,7 @@ def test_a_broker_that_dies_and_comes_back_loses_nothing_acknowledged(kafka_serv
 def test_a_broker_that_stays_away_longer_than_the_patience_is_survived(kafka_server, stage):
     def fault() -> None:
         kafka_server.kill()
-        time.sleep(2.0)
+        time.sleep(1.0)  # and a start takes longer than one second
         kafka_server.start()
 
     outcomes, _ = run_through(stage, fault, patience_seconds=1.0)
@@ -184,7 +186,8 @@ def test_a_slow_connection_only_delays(far_server, far_stage):
     assert {error for calls in outcomes.calls.values() for error in calls} == {None}
 
 
-def test_both_ends_begin_while_the_broker_is_away(tmp_path: pathlib.Path):
+def test_both_ends_begin_while_the_broker_is_away(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_options, "BOOTSTRAP_SECONDS", 1.0)
     with started(lambda: KafkaServer(tmp_path / "kafka")) as server:
         server.stop()
         with KafkaStage(server.bootstrap, create=False) as stage:
@@ -204,6 +207,24 @@ def test_both_ends_begin_while_the_broker_is_away(tmp_path: pathlib.Path):
                 outcomes.assert_each_once()
             log.assert_holds(outcomes)
             reader.end()
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "never answered"])
+def test_a_client_that_cannot_be_opened_forgets_no_socket(silent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it was forgotten is a warning, and so an error, in `collected`."""
+    monkeypatch.setattr(kafka_options, "BOOTSTRAP_SECONDS", 0.3)
+    with socket.socket() as listener, contextlib.ExitStack() as fillers:
+        listener.bind(("127.0.0.1", 0))
+        address = listener.getsockname()
+        if silent:
+            listener.listen(0)
+            for _ in range(2):  # with these the queue of the listener is full
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(address)
+        with pytest.raises(ThrongError) as failure:
+            ensure_topics(KafkaAccess((f"127.0.0.1:{address[1]}",)), TopicSettings())
+    assert failure.value.code is ErrorCode.UNAVAILABLE
 
 
 def test_an_absent_broker_costs_bounded_memory_and_no_waiting():

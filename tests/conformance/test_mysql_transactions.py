@@ -53,6 +53,61 @@ def locked_elsewhere(access: MySQLAccess, group_id: str):
         other.close()
 
 
+def name_of(opened, group_id: str) -> str:
+    return opened.database.read(lambda statements: statements.row("SELECT name FROM chat_group WHERE group_id = %s", group_id))[0]
+
+
+def test_statements_for_later_travel_in_order_and_in_front_of_the_next(opened):
+    def work(statements):
+        statements.later("UPDATE chat_group SET name = %s WHERE group_id = 'g1'", "semi;colon 'quoted' \\ back")
+        statements.later("UPDATE chat_group SET announcement = name WHERE group_id = 'g1'")
+        first, second = statements.together(
+            ["SELECT announcement FROM chat_group WHERE group_id = 'g1'", "SELECT group_id FROM chat_group ORDER BY group_id"]
+        )
+        statements.later("UPDATE chat_group SET name = 'last' WHERE group_id = 'g2'")
+        return first, second
+
+    first, second = opened.database.write(work)
+    assert (list(first), list(second)) == ([("semi;colon 'quoted' \\ back",)], [("g1",), ("g2",)])
+    assert name_of(opened, "g2") == "last"
+
+
+def test_a_statement_for_later_that_fails_takes_everything_back(opened):
+    def work(statements):
+        statements.run("UPDATE chat_group SET name = 'first' WHERE group_id = 'g1'")
+        statements.later("UPDATE chat_group SET no_such_column = 1")
+        statements.later("UPDATE chat_group SET name = 'third' WHERE group_id = 'g2'")
+
+    assert error_of(lambda: opened.database.write(work)).code is ErrorCode.INTERNAL
+    assert (name_of(opened, "g1"), name_of(opened, "g2")) == ("One", "Two")
+
+
+def test_an_exception_forgets_what_was_for_later(opened):
+    def work(statements):
+        statements.later("UPDATE chat_group SET name = 'never' WHERE group_id = 'g1'")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        opened.database.write(work)
+    assert name_of(opened, "g1") == "One"
+
+
+def test_what_is_more_than_one_packet_goes_in_several(opened, monkeypatch):
+    monkeypatch.setattr("throng.adapters.mysql_statements._LONGEST_STATEMENT_BYTES", 300)
+    statements = [
+        f"UPDATE chat_group SET announcement = CONCAT(announcement, '{number},') WHERE group_id = 'g1'" for number in range(20)
+    ]
+
+    def work(session):
+        for statement in statements:
+            session.later(statement)
+        return session.together(["SELECT announcement FROM chat_group WHERE group_id = 'g1'", "SELECT 1"])
+
+    (told,), (one,) = opened.database.write(work)
+    assert told == ("".join(f"{number}," for number in range(20)),)
+    assert one == (1,)
+
+
 def test_both_sides_of_a_deadlock_end_well(opened):
     met = threading.Barrier(2)
     runs: list[str] = []

@@ -20,6 +20,8 @@ from router_svc.ports import (
     EdgeGone,
     EdgeInfo,
     EdgeLoad,
+    EdgeOrders,
+    EdgeRecord,
     Route,
     RoutesChanged,
     RoutesPruned,
@@ -359,3 +361,90 @@ async def test_a_redis_that_is_away_is_unavailable_at_once() -> None:
             await anext(changes)
     assert time.monotonic() - started < 5
     await registry.close()
+
+
+# Orders -------------------------------------------------------------------------------------------------------------
+
+
+async def only(registry: RedisRouteRegistry) -> EdgeRecord:
+    [record] = await registry.list_edges()
+    return record
+
+
+async def test_orders_are_listed_and_replace_each_other(registry: RedisRouteRegistry) -> None:
+    session = await registry.register(info(weight=7))
+    assert (await only(registry)).orders == EdgeOrders()
+    assert await registry.order_weight(E1, 300)
+    assert await registry.order_drain(E1, drain=True, window_ms=2_000)
+    orders = (await only(registry)).orders
+    assert orders is not None
+    assert (orders.weight, orders.drain, orders.window_ms) == (300, True, 2_000)
+    assert await registry.order_drain(E1, drain=True, window_ms=2_000)
+    assert (await only(registry)).orders == orders  # a repeated order is no new one
+    assert await registry.order_drain(E1, drain=False)
+    back = (await only(registry)).orders
+    assert back is not None
+    assert not back.drain
+    assert back.drain_id > orders.drain_id
+    assert await registry.order_weight(E1, 0)
+    await registry.heartbeat(session, EdgeLoad())
+    assert await registry.order_drain(E1, drain=False)
+    assert (await only(registry)).orders == EdgeOrders(0, back.drain_id)
+    await registry.heartbeat(session, EdgeLoad(draining=True))  # somebody told the edge itself
+    assert await registry.order_drain(E1, drain=False)
+    again = (await only(registry)).orders
+    assert again is not None
+    assert again.drain_id > back.drain_id
+    assert (await only(registry)).info.weight == 7
+
+
+async def test_an_edge_that_is_not_alive_cannot_be_ordered_anything(registry: RedisRouteRegistry) -> None:
+    assert not await registry.order_weight(E1, 5)
+    assert not await registry.order_drain(E1, drain=True)
+    session = await registry.register(info())
+    await registry.deregister(session)
+    assert not await registry.order_weight(E1, 5)
+
+
+async def test_a_weight_outlives_the_process_and_a_drain_does_not(registry: RedisRouteRegistry) -> None:
+    session = await registry.register(info())
+    await registry.order_weight(E1, 5)
+    await registry.order_drain(E1, drain=True)
+    again = await registry.register(info())
+    drained = (await only(registry)).orders
+    assert drained is not None
+    assert drained.drain  # the same life on a new stream
+    await registry.deregister(again)
+    await registry.register(info(incarnation=2_000))
+    assert (await only(registry)).orders == EdgeOrders(weight=5)
+    assert session.number < again.number
+
+
+async def test_an_order_is_told_to_every_replica(stage: Stage) -> None:
+    here, there = stage.registry(), stage.registry()
+    session = await here.register(info())
+    async with aclosing(there.watch()) as changes:
+        assert await anext(changes) == WatchStarted()
+        await here.order_weight(E1, 9)
+        await here.heartbeat(session, EdgeLoad(connections=1, max_connections=50))
+        told: list[EdgeRecord] = []
+        async for change in changes:
+            if isinstance(change, EdgeChanged) and change.record.orders == EdgeOrders(weight=9):
+                told.append(change.record)
+            if len(told) == 2:
+                break
+    assert [record.load for record in told] == [EdgeLoad(), EdgeLoad(connections=1, max_connections=50)]
+
+
+async def test_serving_begins_with_the_life_and_with_the_end_of_a_drain(registry: RedisRouteRegistry) -> None:
+    session = await registry.register(info())
+    began = await only(registry)
+    assert began.serving_since_ms == began.reported_at_ms
+    await asyncio.sleep(0.005)
+    await registry.heartbeat(session, EdgeLoad(draining=True))
+    await registry.register(info())
+    session = await registry.register(info())
+    assert (await only(registry)).serving_since_ms == began.serving_since_ms
+    await registry.heartbeat(session, EdgeLoad())
+    back = await only(registry)
+    assert back.serving_since_ms == back.reported_at_ms > began.serving_since_ms

@@ -206,7 +206,7 @@ def test_a_muted_member_is_rejected(connect: Connect, throng: ThrongProcess) -> 
 
     from throng.api.group.v1 import group_pb2, group_pb2_grpc
 
-    throng.throng("group", "create", "quiet", "--open", "--send-interval-ms", "0")
+    throng.make_group("quiet", send_interval_ms=0)
     client = connect("noisy")
     client.ask(enter={"groupId": "quiet"})
     address = json.loads((throng.data_dir / "running.json").read_text())["group"]

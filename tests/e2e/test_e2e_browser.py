@@ -74,7 +74,6 @@ class Person:
 
 @pytest.fixture
 def people(browser: Browser, throng: ThrongProcess) -> Iterator[tuple[Person, Person]]:
-    throng.throng("group", "create", "tea", "--name", "Tea room", "--open", "--send-interval-ms", "0", check=False)
     alice = Person(browser, throng.address, viewport=DESKTOP, locale="en-GB")
     wei = Person(browser, throng.address, viewport=PHONE, locale="zh-CN")
     yield alice, wei
@@ -141,6 +140,41 @@ def test_badges_count_what_is_not_read(people: tuple[Person, Person], artifacts:
     expect(badge).to_be_hidden()
 
 
+_SET_VISIBILITY = """hidden => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_page_counts_and_catches_up_in_order_when_it_is_shown(
+    people: tuple[Person, Person], throng: ThrongProcess
+) -> None:
+    """I5, I6, I7; both see how many are online."""
+    alice, wei = people
+    throng.make_group("tea", "Tea room", send_interval_ms=0)
+    for person, name in ((alice, "Alice5"), (wei, "李娜")):
+        person.log_in(name)
+        person.page.get_by_test_id("join-group").click()
+        person.page.get_by_test_id("join-group-id").fill("tea")
+        person.page.get_by_test_id("join-group-id").press("Enter")
+        expect(person.page.get_by_test_id("composer-input")).to_be_visible()
+    expect(alice.page.get_by_text(re.compile(r"2 online"))).to_be_visible(timeout=15_000)
+    expect(wei.page.get_by_text(re.compile(r"2 在线"))).to_be_visible(timeout=15_000)
+    wei.page.evaluate(_SET_VISIBILITY, True)
+    for number in range(5):
+        alice.say(f"while hidden {number}")
+    alice.sees("while hidden 4")
+    expect(wei.page).to_have_title(re.compile("5"), timeout=15_000)
+    assert wei.page.get_by_test_id("message").filter(has_text="while hidden").count() == 0, "nothing was sent to it"
+    wei.page.evaluate(_SET_VISIBILITY, False)
+    for number in range(5):
+        wei.sees(f"while hidden {number}")
+    alice.say("and again live")
+    wei.sees("and again live")
+    held = [seq for seq in wei.seqs() if seq]
+    assert held == sorted(set(held))
+
+
 def test_rejects_are_told_in_the_users_language(people: tuple[Person, Person], artifacts: pathlib.Path) -> None:
     _, wei = people
     wei.log_in("快手")
@@ -172,7 +206,7 @@ def test_recalling_blanks_the_message_for_the_other(people: tuple[Person, Person
 def test_older_history_comes_on_scroll_and_a_pill_tells_of_new_messages(
     people: tuple[Person, Person], connect: Callable[..., FrameClient], throng: ThrongProcess, artifacts: pathlib.Path
 ) -> None:
-    throng.throng("group", "create", "long", "--open", "--send-interval-ms", "0", "--budget-per-second", "0")
+    throng.make_group("long", send_interval_ms=0, budget_per_second=0)
     writer = connect("writer", path="/ws?groups=long")
     for number in range(1, 201):
         assert "ack" in _say(writer, f"message {number}")
@@ -204,3 +238,38 @@ def test_older_history_comes_on_scroll_and_a_pill_tells_of_new_messages(
 
 def _say(client: FrameClient, text: str) -> Frame:
     return client.ask(send={"groupId": "long", "clientMsgId": new_id(), "text": {"text": text}})
+
+
+def test_a_storm_and_slow_mode_are_told_in_friendly_words_and_change_while_the_page_is_open(
+    people: tuple[Person, Person], throng: ThrongProcess, artifacts: pathlib.Path
+) -> None:
+    alice, wei = people
+    limits = ("--send-interval-ms", "0", "--budget-per-second", "1", "--over-budget", "sample")
+    throng.throng("group", "create", "square", "--name", "Square 广场", "--open", *limits)
+    for person, name in ((alice, "Ada"), (wei, "小雨")):
+        person.log_in(name)
+        person.page.get_by_test_id("join-group").click()
+        person.page.get_by_test_id("join-group-id").fill("square")
+        person.page.get_by_test_id("join-group-id").press("Enter")
+        expect(person.page.get_by_test_id("composer-input")).to_be_visible()
+    for number in range(8):
+        alice.say(f"everybody talks at once {number}")
+    retry = alice.page.get_by_test_id("retry")
+    expect(retry.first).to_be_disabled()
+    expect(retry.first).to_have_text(re.compile(r"^Try again in \d+ s\.$"))
+    expect(alice.page.locator(".failure").first).to_contain_text("drawn by lot")
+    alice.shoot(artifacts, "storm-desktop")
+
+    throng.throng("group", "set", "square", "--send-interval-ms", "20000", "--budget-per-second", "0")
+    field, wait = wei.page.get_by_test_id("composer-input"), wei.page.get_by_test_id("composer-wait")
+    expect(field).to_have_attribute("placeholder", "慢速模式：每 20 秒一条")
+    wei.say("慢慢说。")
+    wei.sees("慢慢说。")
+    expect(wait).to_have_text(re.compile(r"^\d+$"))
+    field.fill("这句要等一等。")
+    expect(wei.page.get_by_test_id("composer-send")).to_be_disabled()
+    wei.shoot(artifacts, "slow-mode-phone")
+    throng.throng("group", "set", "square", "--send-interval-ms", "0")
+    expect(wait).to_have_count(0)
+    wei.page.get_by_test_id("composer-send").click()
+    alice.sees("这句要等一等。")

@@ -35,9 +35,7 @@ def shown(client: FrameClient, group: str, up_to: int, held: int = 0) -> list[Fr
 def group(throng: ThrongProcess, request: pytest.FixtureRequest) -> str:
     """An open group of the test's own, without limits."""
     name = request.node.name.replace("[", ".").replace("]", "")[:64]
-    throng.throng(
-        "group", "create", name, "--open", "--send-interval-ms", "0", "--budget-per-second", "0", "--block-max-messages", "0"
-    )
+    throng.make_group(name, send_interval_ms=0, budget_per_second=0, block_max_messages=0)
     return name
 
 
@@ -202,6 +200,12 @@ def test_a_program_sends_by_grpc_and_people_see_it(connect: Connect, throng: Thr
     printed = throng.throng("group", "send", group, "from a program", "--user", "alice").stdout.split()
     assert printed == [group, "1"]
     assert shown(alice, group, 1)[0]["text"]["text"] == "from a program"
+
+
+def test_a_token_of_the_command_is_taken(throng: ThrongProcess) -> None:
+    client = FrameClient(throng.address, throng.throng("token", "--user", "alice").stdout.strip())
+    assert client.next()["welcome"]["userId"] == "alice"
+    client.close()
 
 
 def test_development_login_makes_an_id_from_any_name(throng: ThrongProcess) -> None:

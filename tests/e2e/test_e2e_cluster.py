@@ -26,7 +26,7 @@ from throng.runtime import rpc_sync
 from throng.runtime.rpc_security import load_security
 from throng.testing.servers import ServerMissing
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 GROUP = "team"
 PARTITIONS = 4
 

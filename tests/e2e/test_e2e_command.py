@@ -25,7 +25,9 @@ def test_version() -> None:
     assert run("version").stdout.startswith("throng 0.")
 
 
-@pytest.mark.parametrize("verb", ["up", "edge", "group", "router", "unread", "cluster", "bench", "token", "migrate", "version"])
+@pytest.mark.parametrize(
+    "verb", ["up", "edge", "group", "router", "unread", "cluster", "bench", "token", "migrate", "topics", "health", "version"]
+)
 def test_every_verb_has_help(verb: str) -> None:
     done = run(verb, "--help")
     assert done.returncode == 0
@@ -46,6 +48,9 @@ def test_groups_are_managed_while_it_runs_and_while_it_does_not(throng: ThrongPr
         ]
         shown = one.throng("group", "show", "team").stdout
         assert "members        2" in shown
+        changed = one.throng("group", "set", "team", "--send-interval-ms", "30000", "--over-budget", "sample").stdout
+        assert "send interval  30000 ms" in changed
+        assert "budget         20 messages/s, above it a random share is let in" in changed
         refused = one.throng("group", "create", "team", check=False)
         assert refused.returncode == 1
         assert "GROUP_EXISTS" in refused.stderr

@@ -80,9 +80,7 @@ def test_kill_9_in_mid_traffic_loses_nothing_acked(data_dir: pathlib.Path) -> No
     """I1, I2, I3, I4, I10."""
     throng = ThrongProcess(data_dir).start()
     try:
-        throng.throng(
-            "group", "create", "g", "--open", "--send-interval-ms", "0", "--budget-per-second", "0", "--block-max-messages", "0"
-        )
+        throng.make_group("g", send_interval_ms=0, budget_per_second=0, block_max_messages=0)
         senders = [Sender(throng, throng.token(f"u{n}"), f"u{n}", "g") for n in range(4)]
         for sender in senders:
             sender.start()
@@ -164,7 +162,7 @@ def test_a_second_throng_on_the_same_folder_is_refused(data_dir: pathlib.Path) -
 
 
 def test_further_edges_share_the_groups(data_dir: pathlib.Path) -> None:
-    throng = ThrongProcess(data_dir, port=free_pair(), edges=1).start()
+    throng = ThrongProcess(data_dir, port=free_pair(), edges=1, own_ports=True).start()
     try:
         other = throng.address.rsplit(":", 1)[0] + f":{throng.port + 1}"
         alice = FrameClient(throng.address, throng.token("alice"))

@@ -167,7 +167,7 @@ def test_a_method_that_fails_is_an_error_not_a_crash(half: Half) -> None:
 
 
 def test_submissions_are_appended_in_the_order_of_the_calls(half: Half) -> None:
-    """I4, as far as the edge is concerned."""
+    """I4, as far as the edge is concerned. That they were appended is not told: the answer will come."""
     results: queue.Queue[Any] = queue.Queue()
 
     def submit_all() -> None:
@@ -176,9 +176,20 @@ def test_submissions_are_appended_in_the_order_of_the_calls(half: Half) -> None:
             half.upstream.submit(Submission(LOBBY, ALICE, f"id-{number}", MessageKind.TEXT, b"", origin, 1), results.put)
 
     half.in_hub(submit_all)
-    assert [results.get(timeout=DEADLINE_SECONDS) for _ in range(50)] == [None] * 50
+    assert half.ask("fetch_heads", [LOBBY])
+    assert results.empty()
     records = half.uplink.poll(1.0, 100)
     assert [record.submission.client_msg_id for record in records if record.submission] == [f"id-{n}" for n in range(50)]
+
+
+def test_a_submission_that_finds_no_place_in_the_log_is_refused_in_the_hub_thread(half: Half) -> None:
+    half.uplink.close(0.1)
+    results: queue.Queue[Any] = queue.Queue()
+    submission = Submission(LOBBY, ALICE, "id", MessageKind.TEXT, b"", Origin(EdgeId("edge-1"), 1, ConnId("c"), 1), 1)
+    half.in_hub(lambda: half.upstream.submit(submission, lambda error: results.put((error, threading.current_thread().name))))
+    error, thread = results.get(timeout=DEADLINE_SECONDS)
+    assert error.code is ErrorCode.UNAVAILABLE
+    assert thread == "edge-hub"
 
 
 def test_routes_reach_the_business_loop(half: Half) -> None:

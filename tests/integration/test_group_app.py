@@ -1,159 +1,30 @@
-"""GroupApp with its real stores and real gRPC; a router in the test keeps what is published."""
+"""GroupApp with its real stores and real gRPC: what it answers, publishes, and refuses."""
 
 from __future__ import annotations
 
 import pathlib
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent import futures
+from collections.abc import Iterator
 
-import grpc
 import pytest
-from prometheus_client import CollectorRegistry
+from group_bench import FakeRouter, GroupBench, code_of, record
 
-from group_svc.adapters import grpc_publisher
-from group_svc.app import GroupApp, Stores, open_sqlite
-from group_svc.settings import GroupServiceSettings
 from throng.api.common.v1 import group_pb2 as common
 from throng.api.common.v1 import message_pb2 as pb
-from throng.api.edge.v1 import edge_pb2
 from throng.api.group.v1 import group_pb2 as g
-from throng.api.group.v1 import group_pb2_grpc, message_pb2_grpc
 from throng.api.group.v1 import message_pb2 as m
-from throng.api.router.v1 import router_pb2, router_pb2_grpc
-from throng.api.unread.v1 import unread_pb2, unread_pb2_grpc
-from throng.api.uplink.v1 import uplink_pb2, uplink_pb2_grpc
-from throng.domain.errors import ErrorCode, ThrongError, unavailable
-from throng.runtime.rpc_status import from_rpc_error
-from throng.runtime.settings import load
-
-
-class FakeRouter(router_pb2_grpc.RouterServiceServicer, unread_pb2_grpc.UnreadServiceServicer):
-    """Keeps publications and observations. `deaf`: takes batches without acknowledging them."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.changed = threading.Condition()
-        self.events: list[edge_pb2.EdgeEvent] = []
-        self.observations: list[unread_pb2.Observation] = []
-        self.deaf = False
-        self._pool = futures.ThreadPoolExecutor(8)
-        self._server = grpc.server(self._pool, options=[("grpc.so_reuseport", 0)])
-        router_pb2_grpc.add_RouterServiceServicer_to_server(self, self._server)
-        unread_pb2_grpc.add_UnreadServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
-        self._server.start()
-
-    def Publish(self, request_iterator, context):  # noqa: N802
-        for request in request_iterator:
-            if self.deaf:
-                continue
-            with self.changed:
-                self.events += [edge_pb2.EdgeEvent.FromString(one.event) for one in request.publications]
-                self.changed.notify_all()
-            yield router_pb2.PublishResponse(batch_id=request.batch_id)
-
-    def Observe(self, request_iterator, context):  # noqa: N802
-        for request in request_iterator:
-            with self.changed:
-                self.observations += request.observations
-                self.changed.notify_all()
-        return unread_pb2.ObserveResponse(accepted=len(self.observations))
-
-    def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, seconds), self.events
-
-    def seqs(self) -> list[int]:
-        blocks = [pb.Block.FromString(event.block) for event in self.events if event.WhichOneof("event") == "block"]
-        return [message.seq for block in blocks for message in block.messages]
-
-    def answers(self) -> list[edge_pb2.Answer]:
-        return [event.answer for event in self.events if event.WhichOneof("event") == "answer"]
-
-    def stop(self) -> None:
-        self._server.stop(0).wait()
-        self._pool.shutdown()
-
-
-class Bench:
-    """A running GroupApp, its router and its stubs."""
-
-    def __init__(
-        self, data_dir: pathlib.Path, *, open_stores: Callable[[GroupServiceSettings], Stores] = open_sqlite, **flags
-    ) -> None:
-        self.router = FakeRouter()
-        address = f"127.0.0.1:{self.router.port}"
-        values = {
-            "port": 0,
-            "data_dir": data_dir,
-            "redis_url": f"embedded://{uuid.uuid4().hex}",
-            "router_addresses": address,
-            "unread_addresses": address,
-            "default_group": "lobby",
-            "membership_ttl_seconds": 60,
-        }
-        self.registry = CollectorRegistry()
-        self.app = GroupApp(load(GroupServiceSettings, flags=values | flags), registry=self.registry, open_stores=open_stores)
-        self.app.start()
-        self.channel = grpc.insecure_channel(self.app.grpc_address)
-        self.groups = group_pb2_grpc.GroupServiceStub(self.channel)
-        self.messages = message_pb2_grpc.MessageServiceStub(self.channel)
-        self.uplink = uplink_pb2_grpc.UplinkServiceStub(self.channel)
-
-    def create(self, group_id: str, *users: str, **settings) -> None:
-        values = {"send_interval_ms": 0, "budget_per_second": 0, "block_max_messages": 1} | settings
-        self.groups.CreateGroup(g.CreateGroupRequest(group_id=group_id, settings=common.GroupSettings(**values)), timeout=5)
-        if users:
-            members = [common.Member(user_id=user, display_name=user.title()) for user in users]
-            self.groups.AddMembers(g.AddMembersRequest(group_id=group_id, members=members), timeout=5)
-
-    def send(self, user: str, text: str = "hi", *, group_id: str = "g", msg_id: str = "", **fields) -> m.SendMessageResponse:
-        request = m.SendMessageRequest(
-            group_id=group_id,
-            user_id=user,
-            client_msg_id=msg_id or str(uuid.uuid4()),
-            body=pb.Message(text=pb.Text(text=text)),
-            **fields,
-        )
-        return self.messages.SendMessage(request, timeout=10)
-
-    def page(self, group_id: str = "g", **fields) -> m.ListMessagesResponse:
-        return self.messages.ListMessages(m.ListMessagesRequest(group_id=group_id, **fields), timeout=5)
-
-    def stop(self) -> None:
-        self.channel.close()
-        self.app.stop()
-        self.router.stop()
+from throng.api.uplink.v1 import uplink_pb2
+from throng.domain.errors import ErrorCode
 
 
 @pytest.fixture
-def bench(tmp_path: pathlib.Path) -> Iterator[Bench]:
-    running = Bench(tmp_path)
+def bench(tmp_path: pathlib.Path) -> Iterator[GroupBench]:
+    running = GroupBench(tmp_path)
     yield running
     running.stop()
 
 
-def code_of(call: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(grpc.RpcError) as refused:
-        call()
-    return from_rpc_error(refused.value).code
-
-
-def record(
-    user: str, msg_id: str = "", *, text: str = "hi", group_id: str = "g", request_id: int = 1
-) -> uplink_pb2.SubmittedMessage:
-    return uplink_pb2.SubmittedMessage(
-        group_id=group_id,
-        user_id=user,
-        client_msg_id=msg_id or str(uuid.uuid4()),
-        body=pb.Message(text=pb.Text(text=text)),
-        origin=uplink_pb2.Origin(edge_id="edge-1", incarnation=3, conn_id="c9", request_id=request_id),
-        received_at_ms=1,
-    )
-
-
-def test_what_an_edge_appends_comes_back_as_ack_and_block(bench: Bench) -> None:
+def test_what_an_edge_appends_comes_back_as_ack_and_block(bench: GroupBench) -> None:
     bench.create("g", "ann")
     msg_id = str(uuid.uuid4())
     batches = [
@@ -174,7 +45,7 @@ def test_what_an_edge_appends_comes_back_as_ack_and_block(bench: Bench) -> None:
     assert (seen.prev_seq, seen.head_seq, [(one.seq, one.sender_id) for one in seen.added]) == (0, 1, [(1, "ann")])
 
 
-def test_send_message_answers_with_the_position_i3(bench: Bench) -> None:
+def test_send_message_answers_with_the_position_i3(bench: GroupBench) -> None:
     bench.create("g", "ann")
     msg_id = str(uuid.uuid4())
     first = bench.send("ann", msg_id=msg_id)
@@ -187,7 +58,7 @@ def test_send_message_answers_with_the_position_i3(bench: Bench) -> None:
     assert bench.router.answers() == [], "callers in this process are answered here"
 
 
-def test_refusals_of_send_message(bench: Bench, tmp_path: pathlib.Path) -> None:
+def test_refusals_of_send_message(bench: GroupBench, tmp_path: pathlib.Path) -> None:
     bench.create("g", "ann", "bob", "muted", send_interval_ms=60_000, budget_per_second=1)
     bench.create("other", "ann")
     later = 2**42
@@ -213,7 +84,7 @@ def test_refusals_of_send_message(bench: Bench, tmp_path: pathlib.Path) -> None:
 def test_the_word_list(tmp_path: pathlib.Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("Rubbish\n", encoding="utf-8")
-    bench = Bench(tmp_path, word_list_file=words)
+    bench = GroupBench(tmp_path, word_list_file=words)
     try:
         bench.create("g", "ann")
         assert code_of(lambda: bench.send("ann", "what RUBBISH")) is ErrorCode.BLOCKED_CONTENT
@@ -222,7 +93,7 @@ def test_the_word_list(tmp_path: pathlib.Path) -> None:
         bench.stop()
 
 
-def test_recall(bench: Bench) -> None:
+def test_recall(bench: GroupBench) -> None:
     bench.create("g", "ann", "bob")
     bench.send("ann", "secret")
 
@@ -243,7 +114,7 @@ def test_recall(bench: Bench) -> None:
     assert (list(countable.messages), countable.head_seq) == ([], 2)
 
 
-def test_pages_and_their_limits(bench: Bench) -> None:
+def test_pages_and_their_limits(bench: GroupBench) -> None:
     bench.create("g", "ann")
     for _ in range(5):
         bench.send("ann")
@@ -265,7 +136,7 @@ def test_pages_and_their_limits(bench: Bench) -> None:
     assert hits > 0
 
 
-def test_delete_for_me(bench: Bench) -> None:
+def test_delete_for_me(bench: GroupBench) -> None:
     bench.create("g", "ann", "bob")
     for _ in range(3):
         bench.send("ann")
@@ -282,7 +153,7 @@ def test_delete_for_me(bench: Bench) -> None:
     assert list(listed.seqs) == [2]
 
 
-def test_deletions_of_many_users_in_one_call(bench: Bench) -> None:
+def test_deletions_of_many_users_in_one_call(bench: GroupBench) -> None:
     bench.create("g", "ann", "bob")
     for _ in range(4):
         bench.send("ann")
@@ -302,7 +173,7 @@ def test_deletions_of_many_users_in_one_call(bench: Bench) -> None:
     assert code_of(lambda: listed(*[bob] * 1_001)) is ErrorCode.LIMIT_EXCEEDED
 
 
-def test_groups_and_members(bench: Bench) -> None:
+def test_groups_and_members(bench: GroupBench) -> None:
     request = g.CreateGroupRequest(group_id="g", name=" Friends ", owner_id="ann")
     group = bench.groups.CreateGroup(request, timeout=5).group
     assert (group.name, group.epoch, group.member_count, group.settings.send_interval_ms) == ("Friends", 1, 1, 1_000)
@@ -332,7 +203,7 @@ def test_groups_and_members(bench: Bench) -> None:
     assert code_of(lambda: bench.groups.RemoveMembers(none, timeout=5)) is ErrorCode.INVALID_ARGUMENT
 
 
-def test_a_removed_member_is_told_to_edges_and_cannot_send_i9(bench: Bench) -> None:
+def test_a_removed_member_is_told_to_edges_and_cannot_send_i9(bench: GroupBench) -> None:
     bench.create("g", "ann", "bob")
     bench.send("bob")
     bench.groups.RemoveMembers(g.RemoveMembersRequest(group_id="g", user_ids=["bob"]), timeout=5)
@@ -342,7 +213,7 @@ def test_a_removed_member_is_told_to_edges_and_cannot_send_i9(bench: Bench) -> N
     assert code_of(lambda: bench.groups.GetMember(request, timeout=5)) is ErrorCode.NOT_A_MEMBER
 
 
-def test_entering_reading_members_and_heads(bench: Bench) -> None:
+def test_entering_reading_members_and_heads(bench: GroupBench) -> None:
     bench.create("g", "ann")
     bench.send("ann")
     entries = [
@@ -368,132 +239,30 @@ def test_entering_reading_members_and_heads(bench: Bench) -> None:
         assert [(one.epoch, one.head_seq) for one in heads] == [(1, 1), (0, 0), (1, 0)]
 
 
-def test_a_restart_keeps_what_was_acked_and_the_default_group_i3(tmp_path: pathlib.Path) -> None:
-    first = Bench(tmp_path)
-    first.create("g", "ann")
-    msg_id = str(uuid.uuid4())
-    sent = first.send("ann", msg_id=msg_id)
-    first.stop()
-    second = Bench(tmp_path)
+def blocks_of(router: FakeRouter, group_id: str) -> list[list[int]]:
+    events = [event for event in router.events if event.WhichOneof("event") == "block"]
+    blocks = [pb.Block.FromString(event.block) for event in events]
+    return [[message.seq for message in block.messages] for block in blocks if block.group_id == group_id]
+
+
+def test_blocks_follow_each_groups_settings_and_their_changes(tmp_path: pathlib.Path) -> None:
+    bench = GroupBench(tmp_path, membership_ttl_seconds=0)
     try:
-        assert second.send("ann", msg_id=msg_id) == sent
-        assert [one.client_msg_id for one in second.page().messages] == [msg_id]
-        assert second.groups.GetGroup(g.GetGroupRequest(group_id="lobby"), timeout=5).group.settings.open
-    finally:
-        second.stop()
-
-
-class FaultyStore:
-    """A message store that is away for its first commits."""
-
-    def __init__(self, inner, faults: int) -> None:
-        self._inner = inner
-        self.faults = faults
-
-    def commit(self, candidates, *, now_ms):
-        if self.faults:
-            self.faults -= 1
-            raise unavailable("away")
-        return self._inner.commit(candidates, now_ms=now_ms)
-
-    def __getattr__(self, name: str):
-        return getattr(self._inner, name)
-
-
-def test_a_store_that_is_away_for_a_while_loses_nothing_i3_i4(tmp_path: pathlib.Path) -> None:
-    def open_stores(settings: GroupServiceSettings) -> Stores:
-        stores = open_sqlite(settings)
-        return Stores(FaultyStore(stores.messages, 4), stores.groups, stores.close)
-
-    bench = Bench(tmp_path, open_stores=open_stores)
-    try:
-        bench.create("g", "ann", "bob")
-        ids = [str(uuid.uuid4()) for _ in range(200)]
-        users = ["ann", "bob"] * 100
-        records = [record(user, msg_id) for user, msg_id in zip(users, ids, strict=True)]
-        requests = [uplink_pb2.AppendRequest(batch_id=1 + at // 50, records=records[at : at + 50]) for at in range(0, 200, 50)]
-        assert all(not response.failures for response in bench.uplink.Append(iter(requests), timeout=10))
-        bench.router.wait(lambda: len(bench.router.answers()) == 200)
-        seqs = {answer.ack.client_msg_id: answer.ack.seq for answer in bench.router.answers()}
-        assert sorted(seqs.values()) == list(range(1, 201))
-        for user in ("ann", "bob"):
-            mine = [seqs[msg_id] for one, msg_id in zip(users, ids, strict=True) if one == user]
-            assert mine == sorted(mine)
-        bench.router.wait(lambda: len(bench.router.seqs()) == 200)
-        assert bench.router.seqs() == list(range(1, 201))
+        bench.create("hot", "ann", block_max_messages=5, block_interval_ms=10_000)
+        bench.create("each", "ann", block_max_messages=1)
+        bench.send("ann", group_id="hot")
+        bench.router.wait(lambda: blocks_of(bench.router, "hot") == [[1]])  # quiet until now: at once
+        for _ in range(7):
+            bench.send("ann", group_id="hot")
+            bench.send("ann", group_id="each")
+        bench.router.wait(lambda: blocks_of(bench.router, "hot") == [[1], [2, 3, 4, 5, 6]])
+        bench.router.wait(lambda: blocks_of(bench.router, "each") == [[seq] for seq in range(1, 8)])
+        settings = common.GroupSettings(send_interval_ms=0, budget_per_second=0, block_max_messages=2, block_interval_ms=10_000)
+        bench.groups.UpdateGroup(g.UpdateGroupRequest(group_id="hot", settings=settings), timeout=5)
+        bench.send("ann", group_id="hot")
+        bench.router.wait(lambda: blocks_of(bench.router, "hot")[2:] == [[7, 8], [9]])
+        for _ in range(2):
+            bench.send("ann", group_id="hot")
+        bench.router.wait(lambda: blocks_of(bench.router, "hot")[4:] == [[10, 11]])
     finally:
         bench.stop()
-
-
-def test_a_router_that_comes_back_gets_what_was_published_meanwhile(bench: Bench) -> None:
-    bench.create("g", "ann")
-    bench.send("ann")
-    bench.router.wait(lambda: bench.router.seqs() == [1])
-    port = bench.router.port
-    bench.router.stop()
-    bench.send("ann")
-    bench.send("ann")
-    bench.router = FakeRouter(port)
-    bench.router.wait(lambda: bench.router.seqs()[-2:] == [2, 3], 20.0)
-
-
-def test_a_router_that_never_answers_is_left_for_the_next_one(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_publisher, "_ACK_SECONDS", 0.3)
-    deaf = FakeRouter()
-    deaf.deaf = True
-    good = FakeRouter()
-    addresses = f"127.0.0.1:{deaf.port},127.0.0.1:{good.port}"
-    bench = Bench(tmp_path, router_addresses=addresses)
-    try:
-        bench.create("g", "ann")
-        bench.send("ann")
-        good.wait(lambda: good.seqs() == [1])
-        assert deaf.events == []
-    finally:
-        bench.stop()
-        deaf.stop()
-        good.stop()
-
-
-def test_a_caller_with_a_short_deadline_learns_that_it_is_not_known(tmp_path: pathlib.Path) -> None:
-    def open_stores(settings: GroupServiceSettings) -> Stores:
-        stores = open_sqlite(settings)
-        return Stores(FaultyStore(stores.messages, 10_000), stores.groups, stores.close)
-
-    bench = Bench(tmp_path, open_stores=open_stores, drain_seconds=0.2)
-    try:
-        bench.create("g", "ann")
-        body = pb.Message(text=pb.Text(text="hi"))
-        request = m.SendMessageRequest(group_id="g", user_id="ann", client_msg_id=str(uuid.uuid4()), body=body)
-        assert code_of(lambda: bench.messages.SendMessage(request, timeout=0.4)) is ErrorCode.DEADLINE_EXCEEDED
-    finally:
-        bench.stop()
-
-
-def test_stop_ends_uplink_streams_and_leaves_no_thread(tmp_path: pathlib.Path) -> None:
-    bench = Bench(tmp_path)
-    bench.create("g", "ann")
-    more = threading.Event()
-
-    def requests() -> Iterator[uplink_pb2.AppendRequest]:
-        yield uplink_pb2.AppendRequest(batch_id=1, records=[record("ann")])
-        more.wait(20)
-
-    stream = bench.uplink.Append(requests())
-    assert next(stream).batch_id == 1
-    bench.app.stop()
-    bench.app.stop()
-    with pytest.raises(grpc.RpcError):
-        next(stream)
-    more.set()
-    assert [one.name for one in threading.enumerate() if one.name.startswith("group-")] == []
-    bench.stop()
-
-
-def test_a_taken_port_and_a_missing_word_list_are_said(bench: Bench, tmp_path: pathlib.Path) -> None:
-    port = int(bench.app.grpc_address.rsplit(":", 1)[1])
-    second = GroupApp(load(GroupServiceSettings, flags={"port": port, "data_dir": tmp_path / "b", "redis_url": "embedded://x"}))
-    with pytest.raises(ThrongError) as refused:
-        second.start()
-    second.stop()
-    assert refused.value.code is ErrorCode.UNAVAILABLE

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
+from group_bench import GroupBench, code_of
 from mysql_tables import SERVICE_PASSWORD, empty_tables
-from test_group_app import Bench, code_of
 
 from throng.api.group.v1 import group_pb2 as g
 from throng.domain.errors import ErrorCode
@@ -28,12 +28,12 @@ def proxy(mariadb_server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def bench(mariadb_server, proxy: FaultProxy, tmp_path: pathlib.Path) -> Iterator[Bench]:
+def bench(mariadb_server, proxy: FaultProxy, tmp_path: pathlib.Path) -> Iterator[GroupBench]:
     password = tmp_path / "password"
     password.write_text(SERVICE_PASSWORD)
     password.chmod(0o600)
     with empty_tables(mariadb_server) as name:
-        running = Bench(
+        running = GroupBench(
             tmp_path,
             open_stores=None,
             store="mysql",
@@ -53,7 +53,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize("fault", ["cut", "stall"])
-def test_reading_goes_on_and_everything_else_is_refused_in_time(bench: Bench, proxy: FaultProxy, fault: str) -> None:
+def test_reading_goes_on_and_everything_else_is_refused_in_time(bench: GroupBench, proxy: FaultProxy, fault: str) -> None:
     bench.create("g", "ann")
     for number in range(5):
         bench.send("ann", f"message {number}")
@@ -95,7 +95,7 @@ def code_is_unavailable(call: Callable[[], object]) -> None:
     assert code_of(call) is ErrorCode.UNAVAILABLE
 
 
-def test_a_message_sent_while_the_store_is_away_is_stored_once_it_is_back_i3(bench: Bench, proxy: FaultProxy) -> None:
+def test_a_message_sent_while_the_store_is_away_is_stored_once_it_is_back_i3(bench: GroupBench, proxy: FaultProxy) -> None:
     bench.create("g", "ann")
     assert bench.send("ann").position.seq == 1
     proxy.cut()

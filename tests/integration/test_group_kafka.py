@@ -10,24 +10,22 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+from group_bench import GroupBench, code_of
 from server_fixtures import started
-from test_group_app import Bench, code_of
 
 from throng.domain.errors import ErrorCode
 from throng.runtime.rpc_status import from_rpc_error
 from throng.testing.servers import KafkaServer
 
-# kafka-python leaves the socket of a refused connection to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
+    """A socket that was forgotten fails the test that forgot it."""
     yield
     gc.collect()
 
 
-def send_patiently(bench: Bench, msg_id: str) -> int:
+def send_patiently(bench: GroupBench, msg_id: str) -> int:
     """What a program does: the same message again, with the same id, for as long as the log is away."""
     deadline = time.monotonic() + 60
     while True:
@@ -43,7 +41,7 @@ def send_patiently(bench: Bench, msg_id: str) -> int:
 def test_it_starts_without_kafka_refuses_and_heals_by_itself(tmp_path: pathlib.Path):
     with started(lambda: KafkaServer(tmp_path / "kafka")) as kafka:
         kafka.stop()
-        bench = Bench(
+        bench = GroupBench(
             tmp_path,
             uplink="kafka",
             kafka_servers=kafka.bootstrap,

@@ -1,30 +1,20 @@
-"""router_svc with real gRPC and fake edges: routes, publications, slow, dying and returning edges, replicas, Redis going away."""
+"""router_svc with real gRPC and fake edges: routes, publications, slow, dying and returning edges, replicas."""
 
 from __future__ import annotations
 
 import asyncio
-import pathlib
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grpc
 import pytest
-from prometheus_client import CollectorRegistry
-from redis_probe import emptied
+from router_replicas import RouterStage
 from router_stage import FakeEdge, PublishStream, ReportStream, block, heads, until, until_async
-from server_fixtures import started
 
-from router_svc.app import RouterApp
-from router_svc.settings import RouterSettings
 from throng.api.edge.v1 import edge_pb2
 from throng.api.router.v1 import router_pb2
-from throng.api.router.v1.router_pb2_grpc import RouterServiceStub
-from throng.runtime import rpc_aio
 from throng.runtime.aio_thread import AioThread
 from throng.runtime.rpc_status import from_rpc_error
-from throng.testing.servers import RedisClusterServers, RedisServer
 
 HEARTBEAT_SECONDS = 0.3
 
@@ -37,81 +27,10 @@ def aio() -> Iterator[AioThread]:
     thread.stop()
 
 
-class Stage:
-    """Routers and what is around them; cleaned up in `close`."""
-
-    def __init__(self, aio: AioThread) -> None:
-        self.aio = aio
-        self.redis_url = f"embedded://{uuid.uuid4()}"
-        self.registries: list[CollectorRegistry] = []
-        self._apps: list[RouterApp] = []
-        self._closing: list[Callable[[], Awaitable[Any]]] = []
-
-    def router(self, **settings: Any) -> RouterApp:
-        """Starts a replica."""
-        values = {
-            "port": 0,
-            "redis_url": self.redis_url,
-            "heartbeat_seconds": 60,
-            "channel_tick_seconds": 0.1,
-            "drain_seconds": 0.5,
-        }
-        registry = CollectorRegistry()
-        app = RouterApp(RouterSettings(**(values | settings)), self.aio, registry=registry)
-        self.registries.append(registry)
-        self._apps.append(app)
-        app.start()
-        return app
-
-    async def edge(self, edge_id: str, **options: Any) -> FakeEdge:
-        """Starts a fake edge."""
-        edge = await FakeEdge(edge_id, **options).start()
-        self._closing.append(edge.stop)
-        return edge
-
-    def reports(self, router: RouterApp, edge: FakeEdge) -> ReportStream:
-        """Opens a report stream."""
-        stream = ReportStream(router.grpc_address, edge)
-        self._closing.append(stream.break_off)
-        return stream
-
-    def publisher(self, router: RouterApp) -> PublishStream:
-        """Opens a publish stream."""
-        stream = PublishStream(router.grpc_address)
-        self._closing.append(stream.close)
-        return stream
-
-    def stub(self, router: RouterApp) -> RouterServiceStub:
-        """For unary calls."""
-        channel = rpc_aio.channel([router.grpc_address])
-        self._closing.append(channel.close)
-        return RouterServiceStub(channel)
-
-    def sample(self, name: str, labels: dict[str, str] | None = None) -> float:
-        """A metric of the first replica."""
-        return self.registries[0].get_sample_value(name, labels or {}) or 0.0
-
-    def run(self, scenario: Awaitable[None]) -> None:
-        """Runs a scenario in the shared loop."""
-        self.aio.run(scenario, 60)  # type: ignore[arg-type]
-
-    def close(self) -> None:
-        """Ends everything."""
-
-        async def close_all() -> None:
-            for close in reversed(self._closing):
-                await close()
-
-        self.aio.run(close_all(), 30)
-        for app in self._apps:
-            app.stop()
-
-
 @pytest.fixture
-def stage(aio: AioThread) -> Iterator[Stage]:
-    made = Stage(aio)
-    yield made
-    made.close()
+def stage(aio: AioThread) -> Iterator[RouterStage]:
+    with RouterStage(aio) as made:
+        yield made
 
 
 async def keep_alive(*streams: ReportStream) -> None:
@@ -121,7 +40,7 @@ async def keep_alive(*streams: ReportStream) -> None:
         await asyncio.sleep(HEARTBEAT_SECONDS / 2)
 
 
-def test_both_edges_get_the_same_bytes_in_order(stage: Stage) -> None:
+def test_both_edges_get_the_same_bytes_in_order(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -144,7 +63,28 @@ def test_both_edges_get_the_same_bytes_in_order(stage: Stage) -> None:
     stage.run(scenario())
 
 
-def test_answers_go_to_one_life_of_one_edge(stage: Stage) -> None:
+def test_each_edge_is_told_how_many_are_online_by_the_replica_it_reports_to(stage: RouterStage) -> None:
+    one, two = stage.router(), stage.router()
+
+    async def scenario() -> None:
+        first, second = await stage.edge("e1"), await stage.edge("e2")
+        reports = await stage.reports(one, first).begin({"g": 3, "h": 1})
+        await stage.reports(two, second).begin({"g": 4})
+        await until(lambda: {"g": 7} in second.online and merged(first) == {"g": 7, "h": 1}, "the sums")
+        await reports.change({"g": 5})
+        await until(lambda: merged(first)["g"] == merged(second)["g"] == 9, "the sum that changed")
+        assert second.online[-1] == {"g": 9}
+        await reports.good_bye()
+        await until(lambda: merged(second)["g"] == 4, "what is left")
+        assert (first.events, second.events) == ([], [])
+
+    def merged(edge: FakeEdge) -> dict[str, int]:
+        return {group_id: online for event in edge.online for group_id, online in event.items()}
+
+    stage.run(scenario())
+
+
+def test_answers_go_to_one_life_of_one_edge(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -164,7 +104,7 @@ def test_answers_go_to_one_life_of_one_edge(stage: Stage) -> None:
     stage.run(scenario())
 
 
-def test_deltas_count_at_once_and_an_edge_without_the_group_gets_nothing(stage: Stage) -> None:
+def test_deltas_count_at_once_and_an_edge_without_the_group_gets_nothing(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -183,7 +123,7 @@ def test_deltas_count_at_once_and_an_edge_without_the_group_gets_nothing(stage: 
     stage.run(scenario())
 
 
-def test_a_slow_edge_holds_up_nobody_and_gets_a_head_instead_of_silence_i8(stage: Stage) -> None:
+def test_a_slow_edge_holds_up_nobody_and_gets_a_head_instead_of_silence_i8(stage: RouterStage) -> None:
     router = stage.router(queue_events=50, queue_bytes=1 << 20, window_bytes=100_000)
 
     async def scenario() -> None:
@@ -206,7 +146,7 @@ def test_a_slow_edge_holds_up_nobody_and_gets_a_head_instead_of_silence_i8(stage
     stage.run(scenario())
 
 
-def test_a_second_replica_sees_routes_reported_to_the_first(stage: Stage) -> None:
+def test_a_second_replica_sees_routes_reported_to_the_first(stage: RouterStage) -> None:
     first, second = stage.router(), stage.router()
 
     async def scenario() -> None:
@@ -237,7 +177,7 @@ def test_a_second_replica_sees_routes_reported_to_the_first(stage: Stage) -> Non
     stage.run(scenario())
 
 
-def test_an_edge_that_dies_is_dropped_after_three_missed_heartbeats(stage: Stage) -> None:
+def test_an_edge_that_dies_is_dropped_after_three_missed_heartbeats(stage: RouterStage) -> None:
     router = stage.router(heartbeat_seconds=HEARTBEAT_SECONDS)
 
     async def scenario() -> None:
@@ -267,7 +207,7 @@ def test_an_edge_that_dies_is_dropped_after_three_missed_heartbeats(stage: Stage
     stage.run(scenario())
 
 
-def test_an_edge_that_says_good_bye_is_gone_at_once(stage: Stage) -> None:
+def test_an_edge_that_says_good_bye_is_gone_at_once(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -281,7 +221,7 @@ def test_an_edge_that_says_good_bye_is_gone_at_once(stage: Stage) -> None:
     stage.run(scenario())
 
 
-def test_a_draining_edge_gets_no_clients_and_is_gone_when_its_stream_breaks(stage: Stage) -> None:
+def test_a_draining_edge_gets_no_clients_and_is_gone_when_its_stream_breaks(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -304,7 +244,7 @@ def test_a_draining_edge_gets_no_clients_and_is_gone_when_its_stream_breaks(stag
     stage.run(scenario())
 
 
-def test_a_link_comes_back_when_the_edge_does(stage: Stage) -> None:
+def test_a_link_comes_back_when_the_edge_does(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -324,7 +264,7 @@ def test_a_link_comes_back_when_the_edge_does(stage: Stage) -> None:
     stage.run(scenario())
 
 
-def test_a_newer_life_replaces_the_older_and_the_older_is_refused(stage: Stage) -> None:
+def test_a_newer_life_replaces_the_older_and_the_older_is_refused(stage: RouterStage) -> None:
     router, elsewhere = stage.router(), stage.router()
 
     async def scenario() -> None:
@@ -351,7 +291,7 @@ def test_a_newer_life_replaces_the_older_and_the_older_is_refused(stage: Stage) 
     stage.run(scenario())
 
 
-def test_a_wrong_digest_asks_for_a_snapshot(stage: Stage) -> None:
+def test_a_wrong_digest_asks_for_a_snapshot(stage: RouterStage) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -373,7 +313,7 @@ BAD_PUBLICATIONS = {
 
 
 @pytest.mark.parametrize("name", sorted(BAD_PUBLICATIONS))
-def test_bad_publications_are_refused(stage: Stage, name: str) -> None:
+def test_bad_publications_are_refused(stage: RouterStage, name: str) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -394,7 +334,7 @@ BAD_IDENTITIES = {
 
 
 @pytest.mark.parametrize("field", sorted(BAD_IDENTITIES))
-def test_bad_identities_are_refused(stage: Stage, field: str) -> None:
+def test_bad_identities_are_refused(stage: RouterStage, field: str) -> None:
     router = stage.router()
 
     async def scenario() -> None:
@@ -408,7 +348,7 @@ def test_bad_identities_are_refused(stage: Stage, field: str) -> None:
     stage.run(scenario())
 
 
-def test_streams_end_with_unavailable_when_the_replica_stops(stage: Stage) -> None:
+def test_streams_end_with_unavailable_when_the_replica_stops(stage: RouterStage) -> None:
     router, other = stage.router(), stage.router()
 
     async def before() -> tuple[ReportStream, PublishStream]:
@@ -431,136 +371,6 @@ def test_streams_end_with_unavailable_when_the_replica_stops(stage: Stage) -> No
         await until(lambda: again.edge.events, "the block by the replica that stays")
 
     stage.run(scenario())
-
-
-@pytest.fixture
-def redis_server(stage: Stage, tmp_path: pathlib.Path) -> Iterator[RedisServer]:
-    with started(lambda: RedisServer(tmp_path)) as server:
-        stage.redis_url = server.url
-        yield server
-
-
-def test_redis_restarts_empty_and_routes_come_back_i10(stage: Stage, redis_server: RedisServer) -> None:
-    router = stage.router(stale_grace_seconds=60)
-
-    async def first() -> tuple[FakeEdge, ReportStream, PublishStream]:
-        edge = await stage.edge("e1")
-        reports = await stage.reports(router, edge).begin({"g": 1})
-        publisher = stage.publisher(router)
-        await publisher.publish(block("g", 1))
-        await until(lambda: len(edge.events) == 1, "the first block")
-        return edge, reports, publisher
-
-    edge, reports, publisher = stage.aio.run(first(), 30)
-    redis_server.stop()
-
-    async def while_away() -> int:
-        await until(lambda: stage.sample("throng_router_table_in_step") == 0, "the channel to break")
-        await publisher.publish(block("g", 2))  # by what the table last knew
-        await until(lambda: len(edge.events) == 2, "the block while Redis is away")
-        return await reports.send(delta=router_pb2.RouteDelta(groups=[router_pb2.GroupCount(group_id="h", connections=1)]))
-
-    report_id = stage.aio.run(while_away(), 30)
-    assert reports.applied < report_id  # a route counts only once it is in Redis
-    redis_server.start()
-
-    async def afterwards() -> None:
-        await reports.applied_up_to(report_id)
-        await until(lambda: reports.snapshots_wanted == 1, "the wish for a snapshot")
-        await reports.applied_up_to(await reports.snapshot({"g": 1, "h": 1}))
-        await until(lambda: stage.sample("throng_router_table_in_step") == 1, "the table in step")
-        await publisher.publish(block("g", 3), block("h", 1))
-        await until(lambda: len(edge.events) == 4, "the blocks after the restart")
-        assert edge.events[2:] == [block("g", 3).event, block("h", 1).event]
-
-    stage.run(afterwards())
-
-
-def test_without_redis_and_beyond_the_grace_a_publication_is_refused(stage: Stage, redis_server: RedisServer) -> None:
-    router = stage.router(stale_grace_seconds=0)
-
-    async def first() -> PublishStream:
-        edge = await stage.edge("e1")
-        await stage.reports(router, edge).begin({"g": 1})
-        publisher = stage.publisher(router)
-        await publisher.publish(block("g", 1))
-        return publisher
-
-    publisher = stage.aio.run(first(), 30)
-    redis_server.stop()
-
-    async def scenario() -> None:
-        await until(lambda: stage.sample("throng_router_table_in_step") == 0, "the channel to break")
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await publisher.publish(block("g", 2))
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert from_rpc_error(caught.value).retry_after_ms > 0
-
-    stage.run(scenario())
-
-
-def test_flushall_is_noticed_by_the_next_heartbeat(stage: Stage, redis_server: RedisServer) -> None:
-    import redis
-
-    router = stage.router()
-
-    async def scenario() -> None:
-        edge = await stage.edge("e1")
-        reports = await stage.reports(router, edge).begin({"g": 1})
-        with redis.Redis.from_url(redis_server.url) as client:
-            client.flushall()
-        await reports.beat(connections=1)
-        await until(lambda: reports.snapshots_wanted == 1, "the wish for a snapshot")
-        await reports.applied_up_to(await reports.snapshot({"g": 1}))
-        await reports.beat(connections=1)
-        assert reports.snapshots_wanted == 1
-        await stage.publisher(router).publish(block("g", 1))
-        await until(lambda: edge.events, "the block")
-
-    stage.run(scenario())
-
-
-def test_a_node_of_a_redis_cluster_is_lost_and_comes_back_empty_i10(
-    stage: Stage, redis_cluster_servers: RedisClusterServers
-) -> None:
-    servers = redis_cluster_servers
-    with emptied(servers.url) as client:
-        owner = client.get_node_from_key("throng:router:edge:{e1}")
-        node = next(node for node in servers.nodes if node.port == owner.port)
-    stage.redis_url = servers.url
-    router = stage.router(stale_grace_seconds=60)
-
-    async def first() -> tuple[FakeEdge, ReportStream, PublishStream]:
-        edge = await stage.edge("e1")
-        reports = await stage.reports(router, edge).begin({"g": 1, "h": 1, "i": 1})
-        publisher = stage.publisher(router)
-        await publisher.publish(block("g", 1), block("h", 1), block("i", 1))
-        await until(lambda: len(edge.events) == 3, "the first blocks")
-        return edge, reports, publisher
-
-    edge, reports, publisher = stage.aio.run(first(), 30)
-    node.kill()
-    try:
-
-        async def while_away() -> None:
-            await until(lambda: stage.sample("throng_router_table_in_step") == 0, "the channel to break")
-            await publisher.publish(block("g", 2), block("h", 2), block("i", 2))
-            await until(lambda: len(edge.events) == 6, "the blocks while a node is away")
-
-        stage.aio.run(while_away(), 30)
-    finally:
-        node.start()
-        servers.wait_until_whole()
-
-    async def afterwards() -> None:
-        await until(lambda: stage.sample("throng_router_table_in_step") == 1, "the table in step")
-        await reports.beat(connections=3)
-        await until(lambda: reports.snapshots_wanted == 1, "the wish for a snapshot")
-        await reports.applied_up_to(await reports.snapshot({"g": 1, "h": 1, "i": 1}))
-        await publisher.publish(block("g", 3), block("h", 3), block("i", 3))
-        await until(lambda: len(edge.events) == 9, "the blocks afterwards")
-
-    stage.run(afterwards())
 
 
 def test_heads_are_well_formed_events() -> None:

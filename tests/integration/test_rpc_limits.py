@@ -124,6 +124,8 @@ UNARY: list[tuple[str, str, Any, ErrorCode]] = [
         ("groups", "UpdateGroup", g.UpdateGroupRequest(group_id="lobby", settings=common.GroupSettings(**{name: value})), INVALID)
         for name, value in SETTINGS.items()
     ),
+    ("groups", "UpdateGroup", g.UpdateGroupRequest(group_id="lobby", settings=common.GroupSettings(over_budget=9)), INVALID),  # type: ignore[arg-type]
+    ("groups", "UpdateGroup", g.UpdateGroupRequest(group_id="lobby", settings=common.GroupSettings(delivery=9)), INVALID),  # type: ignore[arg-type]
     ("groups", "ListGroups", g.ListGroupsRequest(limit=501), LIMIT),
     ("groups", "ListGroups", g.ListGroupsRequest(after_group_id=LONG_ID), INVALID),
     ("groups", "ListMembers", g.ListMembersRequest(group_id="lobby", limit=1_001), LIMIT),
@@ -187,6 +189,12 @@ UNARY: list[tuple[str, str, Any, ErrorCode]] = [
     ),
     ("router", "AssignEdge", r.AssignEdgeRequest(avoid_edge_ids=["e"] * 17), LIMIT),
     ("router", "AssignEdge", r.AssignEdgeRequest(user_id=LONG_ID), INVALID),
+    ("router", "SetEdgeWeight", r.SetEdgeWeightRequest(edge_id="e", weight=1_001), INVALID),
+    ("router", "SetEdgeWeight", r.SetEdgeWeightRequest(edge_id="nobody", weight=1), INVALID),
+    ("router", "DrainEdge", r.DrainEdgeRequest(edge_id="e", window_ms=600_001), INVALID),
+    ("router", "DrainEdge", r.DrainEdgeRequest(edge_id="nobody"), INVALID),
+    ("router", "UndrainEdge", r.UndrainEdgeRequest(edge_id="nobody"), INVALID),
+    ("router", "UndrainEdge", r.UndrainEdgeRequest(edge_id=LONG_ID), INVALID),
     ("router", "GetGroupRoutes", r.GetGroupRoutesRequest(group_id=LONG_ID), INVALID),
     (
         "unread",

@@ -208,6 +208,10 @@ def attempts(channels: dict[str, Any], group: str, running: Installation) -> dic
         "publish": lambda: list(
             router.Publish(iter([router_pb2.PublishRequest(batch_id=1, publications=[publication])]), timeout=SECONDS)
         ),
+        "weigh an edge": lambda: router.SetEdgeWeight(
+            router_pb2.SetEdgeWeightRequest(edge_id=running.edge.edge_id, weight=1), timeout=SECONDS
+        ),
+        "drain an edge": lambda: router.DrainEdge(router_pb2.DrainEdgeRequest(edge_id=running.edge.edge_id), timeout=SECONDS),
         "report routes": lambda: list(router.ReportRoutes(iter(reports), timeout=SECONDS)),
         "deliver": lambda: list(edge.Deliver(iter([greeting]), timeout=SECONDS)),
         "drain": lambda: edge.Drain(edge_pb2.DrainRequest(), timeout=SECONDS),

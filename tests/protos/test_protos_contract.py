@@ -11,7 +11,7 @@ import pytest
 
 from throng.api.common.v1 import error_pb2, group_pb2, message_pb2
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.group import Delivery, Role
+from throng.domain.group import Delivery, OverBudget, Role
 from throng.domain.message import Lane, MessageKind
 from throng.runtime.rpc_status import status_code
 
@@ -46,6 +46,7 @@ def test_v1_only_grows() -> None:
         (ErrorCode, error_pb2.ErrorCode, "ERROR_CODE_", None),
         (Role, group_pb2.Role, "ROLE_", "NONE"),
         (Delivery, group_pb2.Delivery, "DELIVERY_", "UNSPECIFIED"),
+        (OverBudget, group_pb2.OverBudget, "OVER_BUDGET_", "UNSPECIFIED"),
         (Lane, message_pb2.Lane, "LANE_", None),
     ],
 )

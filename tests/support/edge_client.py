@@ -58,11 +58,11 @@ class EdgeClient:
         if token:
             extra.append((b"authorization", f"Bearer {token}".encode()))
         request = Request(host=address, target=path, subprotocols=list(subprotocols), extra_headers=extra)
-        self._sock.sendall(self._connection.send(request) + early)
-        self._open()
+        self._open(self._connection.send(request) + early)
 
-    def _open(self) -> None:
+    def _open(self, request: bytes) -> None:
         try:
+            self._sock.sendall(request)
             event = self._event()
             if isinstance(event, RejectConnection):
                 body = b""

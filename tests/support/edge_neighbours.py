@@ -212,12 +212,14 @@ class Neighbours:
 class Delivery:
     """A Deliver stream as a router opens it."""
 
+    patience_seconds: float | None = DEADLINE_SECONDS * 3
+
     def __init__(self, address: str, edge_id: str, incarnation: int) -> None:
         self._channel = grpc.insecure_channel(address, options=OPTIONS)
         self._requests: queue.Queue[edge_pb2.DeliverRequest | None] = queue.Queue()
         self._requests.put(edge_pb2.DeliverRequest(edge_id=edge_id, incarnation=incarnation))
         self.stub: Any = edge_pb2_grpc.EdgeServiceStub(self._channel)
-        self.responses = self.stub.Deliver(iter(self._requests.get, None), timeout=DEADLINE_SECONDS * 3)
+        self.responses = self.stub.Deliver(iter(self._requests.get, None), timeout=self.patience_seconds)
 
     def send(self, *events: edge_pb2.EdgeEvent) -> int:
         """Sends events in one message; returns what the edge has accepted in all."""

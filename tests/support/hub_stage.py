@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from edge.core.bulk_send import BulkSend
 from edge.core.connection import Connection
 from edge.core.hub import Hub
 from edge.core.hub_counters import HubCounters
 from edge.core.hub_settings import HubSettings
 from throng.testing.fake_clock import FakeClock
+
+bulk_send: BulkSend | None = None
+"""What the hubs made here send by."""
 
 MASK = b"\x0a\x0b\x0c\x0d"
 
@@ -137,18 +141,20 @@ class Stage:
         self.clock = FakeClock()
         self.counters = HubCounters()
         self.handler = Recorder()
-        self.hub = Hub(handler=self.handler, settings=self.settings, clock=self.clock, counters=self.counters)
+        self.hub = Hub(handler=self.handler, settings=self.settings, clock=self.clock, counters=self.counters, bulk=bulk_send)
         self.hub.attach(self.loop)
         self.clients: list[Client] = []
 
-    def join(self, *, binary: bool = True, initial: bytes = b"", send_buffer: int = 0) -> tuple[Connection, Client]:
+    def join(
+        self, *, binary: bool = True, deflate: bool = False, initial: bytes = b"", send_buffer: int = 0
+    ) -> tuple[Connection, Client]:
         """A new connection and its client; `send_buffer`: bytes the kernel holds for it (0: as usual)."""
         near, far = socket.socketpair()
         if send_buffer:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         client = Client(far)
         self.clients.append(client)
-        return self.hub.adopt(near, binary=binary, initial=initial), client
+        return self.hub.adopt(near, binary=binary, deflate=deflate, initial=initial), client
 
     def settle(self, *, turns: int = 400) -> None:
         """Turns the loop until nothing is left to do."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent import futures
+from urllib.parse import parse_qs, urlsplit
 
 import grpc
 
@@ -22,6 +23,12 @@ LIE_AT = 4
 """The lie begins with the message of this number in each group, counted from 1."""
 
 
+STUBBORN = frozenset({"lost-tail", "no-time", "held-up"})
+"""Lies that are told from there on."""
+
+HELD_UP_SECONDS = 2.0
+
+
 class Group:
     """The history of one group, and who listens."""
 
@@ -29,10 +36,12 @@ class Group:
         self.group_id = group_id
         self.history: list[message_pb2.Message] = []
         self.listeners: list[asyncio.StreamWriter] = []
+        self.noticed: list[asyncio.StreamWriter] = []
         self.head = 0
         self.sent = 0
         self.held_back: Callable[[], None] | None = None
         self.never_acked: set[str] = set()
+        self.entered = 0
 
     def store(self, sender_id: str, send: client_pb2.Send) -> message_pb2.Message:
         self.head += 1
@@ -57,6 +66,11 @@ class LyingThrong:
         self._pool = futures.ThreadPoolExecutor(4)
         self._grpc = grpc.server(self._pool)
         self.url = self.group_address = ""
+        self.connections = 0
+        self.most_connections = 1_000_000
+        """Later ones are turned away."""
+        self.goodbyes: dict[str, int] = {}
+        """By group: after so many messages all of its connections are closed."""
 
     def __enter__(self) -> LyingThrong:
         group_pb2_grpc.add_GroupServiceServicer_to_server(_Groups(self), self._grpc)
@@ -102,12 +116,17 @@ class LyingThrong:
         finally:
             self._tasks.discard(task)
             for group in self.groups.values():
-                if writer in group.listeners:
-                    group.listeners.remove(writer)
+                for those in (group.listeners, group.noticed):
+                    if writer in those:
+                        those.remove(writer)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.connections += 1
+        if self.connections > self.most_connections:
+            writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+            return
         fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
         upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         writer.write(f"{upgrade}Sec-WebSocket-Accept: {accept_key(fields['Sec-WebSocket-Key'])}\r\n\r\n".encode())
@@ -118,6 +137,11 @@ class LyingThrong:
 
         claims = fields["Authorization"].split(".")[1]
         user_id = json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+        asked = parse_qs(urlsplit(head.split(" ")[1]).query)
+        delivery = group_pb2.DELIVERY_NOTIFY if asked.get("delivery") == ["notify"] else group_pb2.DELIVERY_INLINE
+        for group_id in asked.get("groups", []):
+            enter = client_pb2.Enter(group_id=group_id, delivery=delivery)
+            self._answer(writer, user_id, client_pb2.ClientFrame(enter=enter))
         while True:
             first, second = await reader.readexactly(2)
             size = second & 0x7F
@@ -136,8 +160,13 @@ class LyingThrong:
             group = self.group(asked.enter.group_id)
             told = group_pb2.Group(group_id=group.group_id, epoch=1, head_seq=group.head)
             say(writer, client_pb2.ServerFrame(request_id=asked.request_id, entered=client_pb2.Entered(group=told)))
-            if asked.enter.delivery == group_pb2.DELIVERY_INLINE:
+            if asked.enter.delivery == group_pb2.DELIVERY_NOTIFY:
+                group.noticed.append(writer)
+            else:
                 group.listeners.append(writer)
+                group.entered += 1
+                if group.group_id == "drops-one" and group.entered == 1:
+                    self._loop.call_later(0.3, writer.close)
         elif kind == "pull":
             group = self.group(asked.pull.group_id)
             found = [one for one in group.history if asked.pull.after_seq < one.seq <= asked.pull.up_to_seq]
@@ -148,14 +177,19 @@ class LyingThrong:
             )
             say(writer, client_pb2.ServerFrame(request_id=asked.request_id, pulled=pulled))
         elif kind == "send":
-            Submission(self.group(asked.send.group_id), writer, user_id, asked.send).take()
+            group = self.group(asked.send.group_id)
+            Submission(group, writer, user_id, asked).take()
+            if group.sent == self.goodbyes.get(group.group_id):
+                for listener in [*group.listeners, *group.noticed]:
+                    listener.close()
 
 
 class Submission:
     """One message that a sender sent."""
 
-    def __init__(self, group: Group, writer: asyncio.StreamWriter, user_id: str, send: client_pb2.Send) -> None:
-        self.group, self.writer, self.user_id, self.send = group, writer, user_id, send
+    def __init__(self, group: Group, writer: asyncio.StreamWriter, user_id: str, asked: client_pb2.ClientFrame) -> None:
+        self.group, self.writer, self.user_id, self.send = group, writer, user_id, asked.send
+        self.request_id = asked.request_id
 
     def take(self) -> None:
         """Honestly, but for the one lie."""
@@ -168,7 +202,7 @@ class Submission:
             return
         group.sent += 1
         lie = getattr(self, f"lie_{group.group_id.replace('-', '_')}", None)
-        if lie is not None and (group.sent == LIE_AT or (group.sent > LIE_AT and group.group_id == "lost-tail")):
+        if lie is not None and (group.sent == LIE_AT or (group.sent > LIE_AT and group.group_id in STUBBORN)):
             lie()
         else:
             self.honest()
@@ -181,14 +215,18 @@ class Submission:
         self.ack(made.seq)
         self.publish(made.seq - 1, made)
 
-    def ack(self, seq: int) -> None:
-        ack = client_pb2.Ack(group_id=self.group.group_id, client_msg_id=self.send.client_msg_id, epoch=1, seq=seq)
-        say(self.writer, client_pb2.ServerFrame(ack=ack))
+    def ack(self, seq: int, *, epoch: int = 1) -> None:
+        ack = client_pb2.Ack(group_id=self.group.group_id, client_msg_id=self.send.client_msg_id, epoch=epoch, seq=seq)
+        say(self.writer, client_pb2.ServerFrame(request_id=self.request_id, ack=ack))
 
     def publish(self, prev_seq: int, *messages: message_pb2.Message, group_id: str = "", only_first: bool = False) -> None:
         block = message_pb2.Block(group_id=group_id or self.group.group_id, epoch=1, prev_seq=prev_seq, messages=messages)
         for writer in self.group.listeners[: 1 if only_first else None]:
             say(writer, client_pb2.ServerFrame(block=block))
+        if not group_id:
+            notice = client_pb2.Notice(group_id=self.group.group_id, epoch=1, head_seq=messages[-1].seq)
+            for writer in self.group.noticed:
+                say(writer, client_pb2.ServerFrame(notice=notice))
 
     def lie_lost_tail(self) -> None:
         self.ack(self.group.store(self.user_id, self.send).seq)
@@ -230,6 +268,15 @@ class Submission:
         self.publish(made.seq - 1, other, only_first=True)
         self.publish(made.seq - 1, made)
 
+    def lie_other_request(self) -> None:
+        self.request_id += 1
+        self.honest()
+
+    def lie_other_epoch(self) -> None:
+        made = self.group.store(self.user_id, self.send)
+        self.ack(made.seq, epoch=2)
+        self.publish(made.seq - 1, made)
+
     def lie_other_ack(self) -> None:
         self.honest()
         self.ack(self.group.head + 7)
@@ -239,8 +286,20 @@ class Submission:
         reject = client_pb2.Reject(
             group_id=self.group.group_id, client_msg_id=self.send.client_msg_id, code=code, retry_after_ms=5_000
         )
-        say(self.writer, client_pb2.ServerFrame(reject=reject))
+        say(self.writer, client_pb2.ServerFrame(request_id=self.request_id, reject=reject))
         self.honest()
+
+    def lie_no_time(self) -> None:
+        """Says that the group is busy, and not until when."""
+        code = error_pb2.ERROR_CODE_GROUP_BUSY
+        reject = client_pb2.Reject(group_id=self.group.group_id, client_msg_id=self.send.client_msg_id, code=code)
+        say(self.writer, client_pb2.ServerFrame(request_id=self.request_id, reject=reject))
+
+    def lie_held_up(self) -> None:
+        """Right in the end, but late for everybody."""
+        made = self.group.store(self.user_id, self.send)
+        self.ack(made.seq)
+        asyncio.get_running_loop().call_later(HELD_UP_SECONDS, self.publish, made.seq - 1, made)
 
     def lie_hole(self) -> None:
         self.group.head += 1

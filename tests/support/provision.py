@@ -8,11 +8,12 @@ import subprocess
 from throng.testing.servers.packages import SERVER_PACKAGES, install_debian_packages, install_kafka, missing_packages
 
 _BROWSER_PACKAGES = {"chromium": "chromium", "fc-list": "fontconfig"}
+_WATCH_PACKAGES = {"promtool": "prometheus"}
 _FONT = "fonts-noto-cjk"
 
 
 def _missing() -> list[str]:
-    packages = missing_packages(SERVER_PACKAGES | _BROWSER_PACKAGES)
+    packages = missing_packages(SERVER_PACKAGES | _BROWSER_PACKAGES | _WATCH_PACKAGES)
     if shutil.which("fc-list") is None:
         return [*packages, _FONT]
     fonts = subprocess.run(["fc-list", ":lang=zh"], capture_output=True, text=True, check=False).stdout

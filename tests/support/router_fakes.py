@@ -69,6 +69,14 @@ class ScriptedRegistry:
         self._called("deregister")
         return self.standing
 
+    async def order_weight(self, edge_id: EdgeId, weight: int) -> bool:
+        self._called("order_weight")
+        return True
+
+    async def order_drain(self, edge_id: EdgeId, *, drain: bool, window_ms: int = 0) -> bool:
+        self._called("order_drain")
+        return True
+
     async def list_edges(self) -> list[EdgeRecord]:
         self._called("list_edges")
         return list(self.edges)
@@ -105,6 +113,8 @@ class CatchingDelivery:
     def __init__(self) -> None:
         self.links: dict[EdgeId, EdgeInfo] = {}
         self.delivered: dict[EdgeId, list[bytes]] = {}
+        self.online: dict[EdgeId, list[dict[GroupId, int]]] = {}
+        self.busy: set[EdgeId] = set()
 
     def ensure(self, info: EdgeInfo) -> None:
         self.links[info.edge_id] = info
@@ -117,6 +127,13 @@ class CatchingDelivery:
         if link is None or (incarnation and link.incarnation != incarnation):
             return False
         self.delivered.setdefault(edge_id, []).append(item.event)
+        return True
+
+    def tell_online(self, edge_id: EdgeId, incarnation: int, counts: Mapping[GroupId, int]) -> bool:
+        link = self.links.get(edge_id)
+        if link is None or link.incarnation != incarnation or edge_id in self.busy:
+            return False
+        self.online.setdefault(edge_id, []).append(dict(counts))
         return True
 
     def is_failing(self, edge_id: EdgeId) -> bool:

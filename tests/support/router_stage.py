@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 
 from throng.api.edge.v1 import edge_pb2
@@ -45,6 +46,7 @@ class FakeEdge(EdgeServiceServicer):
         self.incarnation = incarnation
         self.address = address
         self.events: list[bytes] = []
+        self.online: list[dict[str, int]] = []
         self.greetings: list[tuple[str, int]] = []
         self.streams = 0
         self.reading = asyncio.Event()
@@ -76,12 +78,24 @@ class FakeEdge(EdgeServiceServicer):
             async for request in request_iterator:
                 if request.edge_id:
                     self.greetings.append((request.edge_id, request.incarnation))
-                self.events += request.events
+                for event in request.events:
+                    self._keep(event)
                 accepted += len(request.events)
                 await self.reading.wait()
                 yield edge_pb2.DeliverResponse(accepted_events=accepted)
         finally:
             self.streams -= 1
+
+    def _keep(self, event: bytes) -> None:
+        """Online counts come when they like and are kept apart; other events may be no EdgeEvents."""
+        try:
+            proto = edge_pb2.EdgeEvent.FromString(event)
+        except DecodeError:
+            proto = edge_pb2.EdgeEvent()
+        if proto.WhichOneof("event") == "online":
+            self.online.append({group.group_id: group.online for group in proto.online.groups})
+        else:
+            self.events.append(event)
 
     async def Drain(self, request: edge_pb2.DrainRequest, context: Any) -> edge_pb2.DrainResponse:  # noqa: N802
         return edge_pb2.DrainResponse()
@@ -94,6 +108,7 @@ class ReportStream:
         self.edge = edge
         self.applied = 0
         self.snapshots_wanted = 0
+        self.order: router_pb2.EdgeOrder | None = None
         self.error: grpc.aio.AioRpcError | None = None
         self._last_id = 0
         self._channel = rpc_aio.channel([router_address])
@@ -105,6 +120,7 @@ class ReportStream:
             async for response in self._call:
                 self.applied = response.applied_report_id
                 self.snapshots_wanted += response.snapshot_wanted
+                self.order = response.order if response.HasField("order") else None
         except grpc.aio.AioRpcError as error:
             self.error = error
 

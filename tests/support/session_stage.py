@@ -111,6 +111,11 @@ class FakeHub:
         if not self.lazy:
             self.pump()
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.passes.append(callback)
+        if not self.lazy:
+            self.pump()
+
     def pump(self) -> None:
         while self.passes:
             self.passes.popleft()()
@@ -357,5 +362,7 @@ class SessionStage:
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
             self.sessions.tick()
+            while self.sessions.depart():
+                pass
             self.services.run()
             self.hub.pump()

@@ -10,17 +10,37 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
+import grpc
+
+from throng.adapters.jwt_tokens import TokenIssuer
+from throng.api.common.v1 import group_pb2 as common_pb2
+from throng.api.group.v1 import group_pb2, group_pb2_grpc
+from throng.cli.data_folder import DataFolder
+
+TOKEN_SECONDS = 43_200
 BIN = pathlib.Path(sys.executable).parent
 
 
 class ThrongProcess:
     """Starts `throng up`; its output is kept in a file and shown when it does not start."""
 
-    def __init__(self, data_dir: pathlib.Path, *, port: int = 0, edges: int = 0, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: pathlib.Path,
+        *,
+        port: int = 0,
+        edges: int = 0,
+        own_ports: bool = False,
+        environment: dict[str, str] | None = None,
+        open_files: int = 0,
+    ) -> None:
         self.data_dir = data_dir
         self.port = port
         self.edges = edges
+        self.own_ports = own_ports
+        self.open_files = open_files
         self.environment = environment or {}
         self.address = ""
         self.log = data_dir.parent / f"{data_dir.name}.log"
@@ -28,7 +48,9 @@ class ThrongProcess:
 
     def start(self, timeout_seconds: float = 30.0) -> ThrongProcess:
         """Starts it and waits until it says where the page is."""
+        limited = ["sh", "-c", f'ulimit -n {self.open_files}; exec "$@"', "limited"] if self.open_files else []
         command = [
+            *limited,
             str(BIN / "throng"),
             "up",
             "--port",
@@ -37,6 +59,7 @@ class ThrongProcess:
             str(self.data_dir),
             "--edges",
             str(self.edges),
+            *(["--own-ports"] if self.own_ports else []),
         ]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -87,5 +110,23 @@ class ThrongProcess:
         return done
 
     def token(self, user: str) -> str:
-        """A token for a user."""
-        return self.throng("token", "--user", user).stdout.strip()
+        """A token for a user, as `throng token` makes it."""
+        return TokenIssuer.from_file(DataFolder(self.data_dir).key_file).issue(user, ttl_seconds=TOKEN_SECONDS)
+
+    def make_group(self, group_id: str, name: str = "", **settings: int) -> None:
+        """An open group, as `throng group create` makes it; settings that are not named are those of a new group."""
+        running = DataFolder(self.data_dir).read_running()
+        assert running is not None
+        chosen = common_pb2.GroupSettings(open=True, **settings)
+        request = group_pb2.CreateGroupRequest(group_id=group_id, name=name, settings=chosen)
+        with grpc.insecure_channel(running.group) as channel:
+            group_pb2_grpc.GroupServiceStub(channel).CreateGroup(request, timeout=20)
+
+
+def ready(address: str) -> bool:
+    """Whether the edge at `host:port` says that it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/readyz", timeout=2) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from edge.adapters.call_batches import MAX_BATCH, MAX_UNDER_WAY, CallBatches
+from edge.adapters.call_batches import MAX_BATCH, MAX_UNDER_WAY, STORM_PACE_SECONDS, STORM_REQUESTS, CallBatches
 from throng.domain.errors import ErrorCode, ThrongError
 
 
@@ -33,6 +33,7 @@ def run(
         )
         await scenario(batches, arrivals)
         gate.set()
+        batches.hurry()
         while not all(task.done() for task in tasks):
             await asyncio.gather(*tasks)
         return sent
@@ -72,6 +73,66 @@ def test_while_a_call_is_under_way_others_are_collected() -> None:
         await arrivals.acquire()
 
     assert run(scenario) == [[0], [1, 2]]
+
+
+def test_a_service_that_answers_at_once_still_gets_batches_and_a_lone_request_does_not_wait() -> None:
+    """Otherwise each of a thousand clients that come in a second costs calls of its own."""
+
+    async def main() -> list[int]:
+        sizes: list[int] = []
+        tasks: set[asyncio.Task[None]] = set()
+
+        async def send(requests: Sequence[int]) -> Sequence[int | ThrongError]:
+            sizes.append(len(requests))
+            return requests
+
+        batches: CallBatches[int, int] = CallBatches(
+            send, lambda coroutine: tasks.add(asyncio.ensure_future(coroutine)), max_wait_seconds=60
+        )
+        answered = asyncio.Event()
+        batches.add(0, lambda _result: answered.set())
+        await answered.wait()
+        for number in range(50):
+            batches.add(number, lambda _result: None)
+            await asyncio.sleep(0)  # the service could have answered it by now
+        batches.hurry()
+        await asyncio.gather(*tasks)
+        return sizes
+
+    assert asyncio.run(main()) == [1, 50]
+
+
+def test_in_a_storm_calls_are_few_and_large_and_afterwards_nobody_waits() -> None:
+    """The store answers a few large statements for what would be hundreds a second."""
+
+    async def main() -> tuple[list[int], float]:
+        loop = asyncio.get_running_loop()
+        sizes: list[int] = []
+        asked_at: list[float] = []
+        tasks: set[asyncio.Task[None]] = set()
+        calls = asyncio.Semaphore(0)
+
+        async def send(requests: Sequence[int]) -> Sequence[int | ThrongError]:
+            sizes.append(len(requests))
+            asked_at.append(loop.time())
+            calls.release()
+            return requests
+
+        batches: CallBatches[int, int] = CallBatches(
+            send, lambda coroutine: tasks.add(asyncio.ensure_future(coroutine)), max_wait_seconds=60
+        )
+        for number in range(STORM_REQUESTS):
+            batches.add(number, lambda _result: None)
+        await calls.acquire()
+        for number in range(300):
+            batches.add(number, lambda _result: None)
+            await asyncio.sleep(0)
+        await calls.acquire()
+        return sizes, asked_at[1] - asked_at[0]
+
+    sizes, gap = asyncio.run(main())
+    assert sizes == [STORM_REQUESTS, 300]
+    assert gap >= STORM_PACE_SECONDS * 0.9
 
 
 def test_a_service_that_is_slow_gets_few_calls_that_grow_and_never_too_large_ones() -> None:

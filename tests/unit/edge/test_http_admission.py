@@ -154,3 +154,10 @@ def test_repeated_groups_count_once() -> None:
 
 def test_an_unknown_delivery_is_refused() -> None:
     assert refuse(delivery="both").status == 400
+
+
+def test_compression_is_negotiated_unless_it_is_switched_off() -> None:
+    offer: dict[str, str | None] = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+    assert run(offer).upgrade.deflate
+    assert not run().upgrade.deflate
+    assert not run(offer, rules=UpgradeRules((), allow_access_token_query=False, max_groups=3, deflate=False)).upgrade.deflate

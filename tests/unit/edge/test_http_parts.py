@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pathlib
+import random
 
 import pytest
 
@@ -77,6 +78,48 @@ def test_the_budget_admits_so_many_per_second() -> None:
     assert [budget.take() for _ in range(2)] == [True, False]
     clock.advance(60)
     assert [budget.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_late_hub_admits_less_and_recovers() -> None:
+    """Handshakes must not starve those who are in."""
+    clock, late = FakeClock(), [0.2]
+    budget = HandshakeBudget(1_000, clock=clock, lateness=lambda: late[0])
+
+    def admitted_in_a_second() -> int:
+        count = 0
+        for _ in range(100):
+            clock.advance(0.01)
+            while budget.take():
+                count += 1
+        return count
+
+    admitted_in_a_second()
+    assert 240 <= admitted_in_a_second() <= 260  # down to a quarter, not to nothing
+    late[0] = 0.0
+    for _ in range(2):
+        admitted_in_a_second()
+    assert 990 <= admitted_in_a_second() <= 1_010
+
+
+def test_refused_clients_are_spread_over_the_time_that_all_of_them_need() -> None:
+    clock = FakeClock()
+    budget = HandshakeBudget(100, clock=clock, random_source=random.Random(7))
+    while budget.take():
+        pass
+    assert budget.retry_after_seconds() == 1  # a lone one is not sent far away
+    told = []
+    for _ in range(1_000):
+        assert not budget.take()
+        told.append(budget.retry_after_seconds())
+    assert min(told) >= 1
+    assert 9 <= max(told) <= 11
+    late = told[500:]
+    assert max(late.count(second) for second in set(late)) < 120  # of 500, over ten seconds
+    clock.advance(60)
+    assert budget.take()
+    clock.advance(1.5)
+    budget.take()
+    assert budget.retry_after_seconds() == 1
 
 
 def test_no_budget_is_no_limit() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from session_stage import FakeConnection, SessionStage
 
+from edge.core.departures import SLICE_SESSIONS
 from edge.ports import BlockEvent, GroupEvent, HeadEvent, MemberEvent
 from throng.api.client.v1 import client_pb2
 from throng.domain.close_codes import CloseCode
@@ -428,6 +429,7 @@ def test_a_drain_spreads_clients_over_the_window(stage: SessionStage) -> None:
     for connection in crowd:
         connection.take()
     assert stage.sessions.drain(10_000) == 40
+    assert not stage.sessions.depart()
     delays = [connection.take()[0].drain.reconnect_after_ms for connection in crowd]
     assert len(set(delays)) > 30
     assert max(delays) <= 10_000
@@ -438,3 +440,43 @@ def test_a_drain_spreads_clients_over_the_window(stage: SessionStage) -> None:
     assert sorted(closed) == sorted(delay for delay in delays if delay <= 4_500)
     stage.pass_time(6)
     assert all(connection.close_code is CloseCode.DRAINING for connection in [*crowd, late])
+
+
+def told(crowd: list[FakeConnection]) -> int:
+    return sum(frame.HasField("drain") for connection in crowd for frame in connection.take())
+
+
+def test_a_drain_of_many_goes_slice_by_slice(stage: SessionStage) -> None:
+    crowd = [stage.open(f"user{number}") for number in range(2 * SLICE_SESSIONS + 10)]
+    told(crowd)
+    stage.sessions.drain(0)
+    assert [(stage.sessions.depart(), told(crowd)) for _ in range(3)] == [(True, 64), (True, 64), (False, 10)]
+    stage.clock.advance(1)
+    closing = []
+    for more in (True, True, False):
+        assert stage.sessions.depart() is more
+        closing.append(sum(connection.close_code is CloseCode.DRAINING for connection in crowd))
+    assert closing == [64, 128, 138]
+
+
+def test_who_leaves_while_the_others_are_told_is_not_told(stage: SessionStage) -> None:
+    crowd = [stage.open(f"user{number}") for number in range(SLICE_SESSIONS + 1)]
+    told(crowd)
+    stage.sessions.drain(1_000)
+    stage.sessions.on_closed(crowd[0], 1_000)
+    while stage.sessions.depart():
+        pass
+    assert told(crowd) == SLICE_SESSIONS
+
+
+def test_an_edge_that_is_called_back_closes_nobody_and_takes_in_again(stage: SessionStage) -> None:
+    crowd = [stage.open(f"user{number}") for number in range(2 * SLICE_SESSIONS)]
+    told(crowd)
+    stage.sessions.drain(1_000)
+    stage.sessions.depart()
+    stage.sessions.undrain()
+    stage.pass_time(5)
+    assert told(crowd) == SLICE_SESSIONS
+    assert all(connection.close_code is None for connection in crowd)
+    late = stage.open("late")
+    assert [frame.WhichOneof("event") for frame in late.take()] == ["welcome"]

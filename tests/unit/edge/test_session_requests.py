@@ -393,22 +393,6 @@ def test_deleting_for_me_tells_the_users_other_pages(stage: SessionStage) -> Non
     assert code_of(stage.answer(alice, 9, delete_for_me={"group_id": "g", "seq": 0})) == "MESSAGE_NOT_FOUND"
 
 
-# Visibility --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_hidden_page_gets_notices_and_the_head_when_it_is_shown(stage: SessionStage) -> None:
-    alice = stage.entered()
-    stage.ask(alice, set_visibility={"hidden": True})
-    stage.tell(stage.services.write("g"))
-    assert [frame.WhichOneof("event") for frame in alice.take()] == ["notice", "notice"]
-    stage.ask(alice, set_visibility={"hidden": True})
-    stage.ask(alice, set_visibility={"hidden": False})
-    (shown,) = alice.take()
-    assert shown.notice.head_seq == 121
-    stage.tell(stage.services.write("g"))
-    assert [frame.WhichOneof("event") for frame in alice.take()] == ["block"]
-
-
 def test_the_member_who_is_asked_about_is_the_one_of_the_token(stage: SessionStage) -> None:
     stage.services.members["g"]["alice"] = Member(UserId("alice"), role=Role.OWNER)
     assert entered(stage, stage.open("alice")).role == Role.OWNER

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from session_stage import FakeConnection, SessionStage
 
-from edge.ports import AnswerEvent, MemberEvent
+from edge.ports import AckRow, AcksEvent, AnswerEvent, MemberEvent
 from throng.api.client.v1 import client_pb2
 from throng.api.common.v1 import error_pb2, message_pb2
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import Role
-from throng.domain.ids import GroupId, UserId, recall_msg_id
+from throng.domain.ids import ConnId, GroupId, UserId, recall_msg_id
 from throng.domain.message import Lane, MessageKind, Submission
 
 ID = "6f1c3a52-9d0e-4f4b-8a51-0d6b1c2e3f40"
@@ -70,8 +70,12 @@ def test_a_message_is_appended_and_its_ack_passed_on(stage: SessionStage) -> Non
     assert (submission.origin.edge_id, submission.origin.incarnation, submission.origin.request_id) == ("edge-1", 7, 5)
     body = message_pb2.Message.FromString(submission.body)
     assert body == message_pb2.Message(text=message_pb2.Text(text="hello"), mentions=["bob"], reply_to_seq=2)
+    stage.clock.advance(0.3)
     stage.tell(answer(submission, 6))
     (frame,) = alice.take()
+    times = stage.counters.ack_seconds
+    assert times.counts[times.bounds.index(0.5)] == sum(times.counts) == 1
+    assert times.seconds == pytest.approx(0.3)
     assert (frame.request_id, frame.ack.client_msg_id, frame.ack.epoch, frame.ack.seq, frame.ack.sent_at_ms) == (5, ID, 1, 6, 1_000)
     assert stage.counters.submissions == {"submitted": 1, "acked": 1}
 
@@ -131,11 +135,33 @@ def test_the_interval_holds_over_all_connections_of_a_user_and_per_group(stage: 
 
 
 @pytest.mark.parametrize(("door_ms", "group_ms"), [(0, 1_000), (1_000, 0)])
-def test_the_shorter_interval_counts_at_the_door(door_ms: int, group_ms: int) -> None:
+def test_no_interval_is_kept_at_the_door_without_one_of_the_group_or_when_the_door_keeps_none(door_ms: int, group_ms: int) -> None:
     stage = SessionStage(min_send_interval_ms=door_ms)
     stage.services.add_group("g", "alice", send_interval_ms=group_ms)
     alice = stage.entered()
     assert [send(stage, alice, 1, **text(client_msg_id=new_id())) for _ in range(5)] == [[]] * 5
+
+
+def test_acks_that_come_together_reach_each_connection_and_one_that_fails_holds_up_no_other(
+    stage: SessionStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = stage.entered(), stage.entered("bob")
+    given = ID.upper()
+    send(stage, alice, 5, **text(client_msg_id=given))
+    send(stage, bob, 6, **text("hi", client_msg_id=new_id()))
+    rows = [
+        AckRow(one.origin.conn_id, one.origin.request_id, one.group_id, one.client_msg_id, 1, seq, 1_000)
+        for seq, one in enumerate(stage.services.submitted, 6)
+    ]
+    gone = rows[0]._replace(conn_id=ConnId("gone"))
+    broken = rows[0]._replace(client_msg_id=new_id(), epoch="none")
+    stage.tell(AcksEvent([gone, broken, *rows]))
+    (of_alice,) = [frame for frame in alice.take() if frame.HasField("ack")]
+    assert (of_alice.request_id, of_alice.ack.client_msg_id, of_alice.ack.seq, of_alice.ack.sent_at_ms) == (5, given, 6, 1_000)
+    assert [(frame.request_id, frame.ack.seq) for frame in bob.take() if frame.HasField("ack")] == [(6, 7)]
+    assert stage.sessions.answers_waiting == 0
+    assert stage.counters.events_failed == 1
+    assert [frame.ack.seq for frame in send(stage, alice, 7, **text(client_msg_id=given))] == [6], "it is kept for a repeat"
 
 
 def test_a_repeat_of_what_is_under_way_is_one_submission_and_both_are_answered(stage: SessionStage) -> None:
@@ -271,6 +297,21 @@ def test_a_recall_is_one_event_however_often_it_is_asked(stage: SessionStage) ->
     assert message_pb2.Message.FromString(submission.body).recall.target_seq == 2
     stage.tell(answer(submission, 6))
     assert [(frame.request_id, frame.ack.seq) for frame in alice.take()] == [(3, 6), (4, 6)]
+
+
+def test_what_was_acked_may_be_spoken_of_before_its_block_comes(stage: SessionStage) -> None:
+    alice = stage.entered()
+    fetched = stage.services.calls["fetch_after"]
+    stage.ask(alice, 3, send=text("a slip"))
+    stage.tell(answer(stage.services.submitted[-1], 6))
+    stage.clock.advance(60.0)
+    stage.ask(alice, 4, send=text("an answer", new_id(), reply_to_seq=6))
+    stage.ask(alice, 5, recall={"group_id": "g", "seq": 6})
+    assert [one.target_seq for one in stage.services.submitted] == [0, 0, 6]
+    assert [code_of(frame) for frame in alice.take() if frame.HasField("reject")] == []
+    assert stage.services.calls["fetch_after"] == fetched, "its block is on its way"
+    stage.ask(alice, 6, recall={"group_id": "g", "seq": 7})
+    assert [code_of(frame) for frame in alice.take()] == ["MESSAGE_NOT_FOUND"]
 
 
 @pytest.mark.parametrize("seq", [0, 6, 2**64 - 1])

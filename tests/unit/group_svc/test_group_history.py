@@ -56,6 +56,19 @@ def test_reads_come_from_the_cache_once_the_head_was_seen() -> None:
     assert shelf.store.reads == reads
 
 
+def test_what_is_about_to_be_put_is_read_from_the_store() -> None:
+    shelf = Shelf()
+    shelf.commit()
+    assert shelf.newest() == [1]
+    shelf.store.messages[GROUP].append(stored(2))
+    assert shelf.newest() == [1], "nobody knows of the second one yet"
+    shelf.history.note_heads({GROUP: Position(1, 2), GroupId("never-read"): Position(1, 9)})
+    assert (shelf.newest(), shelf.head()) == ([1, 2], 2)
+    reads = shelf.store.reads
+    assert shelf.newest() == [1, 2]
+    assert shelf.store.reads == reads
+
+
 def test_heads_of_groups_that_do_not_exist_are_none() -> None:
     assert Shelf().history.heads([GroupId("none"), GROUP]) == [None, Position(1, 0)]
 

@@ -16,6 +16,7 @@ from group_svc.metrics import GroupMetrics
 from group_svc.write_path import WritePath, WritePathPorts
 from throng.adapters.system_clock import SystemClock
 from throng.domain.errors import unavailable
+from throng.domain.ids import GroupId
 from throng.domain.message import Submission
 from throng.ports.uplink import UplinkRecord
 
@@ -34,6 +35,7 @@ class PartitionedLog:
         self.last_poll_at = 0.0
         self.longest_gap_seconds = 0.0
         self.commit_fault = False
+        self.pack = 1
         self.leaving: list[int] = []
         self.left = threading.Event()
         self._revoked: Callable[[Sequence[int]], None] = lambda partitions: None
@@ -57,7 +59,8 @@ class PartitionedLog:
         with self.lock:
             for partition, position in self.position.items():
                 for one in self.records[partition][position : position + max_records - len(taken)]:
-                    taken.append(UplinkRecord(partition, self.position[partition], one))
+                    number = self.position[partition]
+                    taken.append(UplinkRecord(partition, number // self.pack, one, number % self.pack))
                     self.position[partition] += 1
         self.reads += bool(taken)
         self.idle_polls += max_records == 0
@@ -84,8 +87,8 @@ class PartitionedLog:
     def close(self, deadline_seconds: float) -> None: ...
 
 
-@pytest.fixture
-def stage() -> Iterator[tuple[PartitionedLog, FakeStore, WritePath]]:
+@pytest.fixture(params=[0, 2], ids=["inline", "lanes"])
+def stage(request: pytest.FixtureRequest) -> Iterator[tuple[PartitionedLog, FakeStore, WritePath]]:
     log, store, out = PartitionedLog(), FakeStore(), RecordingPublisher()
     store.add_group(members=list("abcdef"))
     ports = WritePathPorts(
@@ -101,7 +104,7 @@ def stage() -> Iterator[tuple[PartitionedLog, FakeStore, WritePath]]:
         safety=WordListSafety(()),
         clock=SystemClock(),
     )
-    path = WritePath(ports, GroupMetrics(CollectorRegistry()), lanes=2, lane_capacity=10)
+    path = WritePath(ports, GroupMetrics(CollectorRegistry()), lanes=request.param, lane_capacity=10)
     path.start()
     yield log, store, path
     path.stop(5.0)
@@ -158,6 +161,19 @@ def test_while_the_store_is_away_the_consumer_keeps_polling_and_reads_no_more(st
     wait_until(lambda: log.committed == {0: 6_000})
 
 
+def test_parts_of_one_record_are_committed_together_and_never_torn_apart(stage):
+    log, store, path = stage
+    log.pack = 50
+    placed: list[int] = []
+    prepare = path._ingest._checks.prepare
+    path._ingest._checks.prepare = lambda records: placed.append(len(records)) or prepare(records)
+    with log.lock:
+        log.records[0] += [submission("x" if number == 7 else "abc"[number % 3], text=str(number)) for number in range(3_000)]
+    wait_until(lambda: len(stored(store)) == 2_999)
+    wait_until(lambda: log.committed == {0: 60})
+    assert all(count % 50 == 0 for count in placed)
+
+
 def test_a_partition_that_leaves_is_finished_and_committed_first(stage):
     log, store, _ = stage
     fill(log, 0, 300)
@@ -172,7 +188,7 @@ def test_what_was_held_of_a_partition_that_leaves_is_left_to_others(stage, monke
     monkeypatch.setattr("group_svc.ingest._REVOKE_SECONDS", 0.2)
     log, store, path = stage
     outage = Outage(store)
-    fill(log, 0, 3_000)
+    fill(log, 0, 5_000)
     wait_until(lambda: log.idle_polls > 2)
     held = len(path._ingest._held)
     assert held
@@ -184,6 +200,30 @@ def test_what_was_held_of_a_partition_that_leaves_is_left_to_others(stage, monke
     wait_until(lambda: {one.client_msg_id for one in later} <= set(stored(store)))
     wait_until(lambda: log.committed.get(1) == 5)
     assert 0 not in log.committed, "what another owns is not committed here"
+
+
+def test_a_small_group_overtakes_what_waits_of_a_hot_one_and_no_offset_does(stage):
+    log, store, path = stage
+    small = GroupId("small")
+    store.add_group(members=["a"], group_id=small)
+    outage = Outage(store)
+    fill(log, 0, 1_000)
+    with log.lock:
+        log.records[0].append(submission("a", group_id=small))
+    wait_until(lambda: path._ingest._offsets.unfinished() == 1_001)
+    refuse, seen = store.commit, []
+
+    def commit(candidates, *, now_ms):
+        seen.append((path._ingest._offsets.committable().get(0, 0), len(stored(store)), len(store.messages[small])))
+        return refuse(candidates, now_ms=now_ms)
+
+    store.commit = commit
+    outage.over.set()
+    wait_until(lambda: log.committed == {0: 1_001})
+    before = [hot for _, hot, few in seen if not few]
+    assert max(before) <= 510, "the small one is in the first batch that is made after the outage: one batch, and ten more"
+    assert any(few and hot < 1_000 for _, hot, few in seen), "it was stored before the hot group's last ones"
+    assert all(offset <= hot for offset, hot, few in seen), "an offset is committed when all below it are done"
 
 
 def test_a_commit_that_is_refused_is_repeated(stage):

@@ -21,6 +21,17 @@ def test_a_hole_holds_back_what_lies_behind_it() -> None:
     assert tracker.unfinished() == 2
 
 
+def test_a_record_of_many_parts_is_committed_when_the_last_is_finished() -> None:
+    tracker = OffsetTracker(parts=4)
+    tracker.begin([(0, 5 * 4), (0, 6 * 4), (0, 6 * 4 + 1), (0, 6 * 4 + 2), (0, 8 * 4)])
+    tracker.finish([(0, 5 * 4), (0, 6 * 4 + 2), (0, 6 * 4)])
+    assert tracker.committable() == {0: 6}
+    tracker.finish([(0, 6 * 4), (0, 8 * 4)])
+    assert tracker.committable() == {0: 6}, "what is finished twice is one part"
+    tracker.finish([(0, 6 * 4 + 1)])
+    assert tracker.committable() == {0: 9}
+
+
 def test_partitions_are_apart_and_dropped_ones_ignored() -> None:
     tracker = OffsetTracker()
     tracker.begin([(0, 1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from group_fakes import GROUP, ORIGIN, stored
 from prometheus_client import CollectorRegistry
 
+from edge.adapters.proto_values import to_event
 from group_svc.adapters.event_codec import block_bytes
 from group_svc.adapters.publish_queue import PublishQueue
 from group_svc.adapters.stored_message_codec import to_message
@@ -14,8 +15,8 @@ from throng.api.common.v1 import error_pb2, message_pb2
 from throng.api.edge.v1 import edge_pb2
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import Group, Member, Role
-from throng.domain.ids import GroupId, UserId
-from throng.domain.message import Position
+from throng.domain.ids import ConnId, EdgeId, GroupId, UserId
+from throng.domain.message import Origin, Position
 from throng.testing.fake_clock import FakeClock
 
 
@@ -43,12 +44,33 @@ def test_publications_carry_what_routers_read() -> None:
     waiting, _ = queue()
     refused = AnswerPublication(ORIGIN, GROUP, "id", None, error=ThrongError(ErrorCode.MUTED, "no", retry_after_ms=5))
     waiting.put([block(1, 2), AnswerPublication(ORIGIN, GROUP, "id", Position(1, 2), sent_at_ms=9), refused])
-    to_group, ack, reject = waiting.take(0.0)
+    to_group, reject, ack = waiting.take(0.0)
     assert (to_group.group_id, to_group.epoch, to_group.head_seq, to_group.edge_id) == ("g", 1, 2, "")
     assert (ack.edge_id, ack.incarnation, ack.group_id) == ("edge-1", 7, "")
     told = events([ack, reject])
     assert (told[0].answer.conn_id, told[0].answer.ack.seq, told[0].answer.ack.sent_at_ms) == ("c1", 2, 9)
     assert (told[1].answer.reject.code, told[1].answer.reject.retry_after_ms) == (error_pb2.ERROR_CODE_MUTED, 5)
+
+
+def test_acks_for_one_edge_go_together_in_order_and_others_apart() -> None:
+    waiting, _ = queue()
+    elsewhere = Origin(EdgeId("edge-2"), 3, ConnId("c9"), 4)
+    acks = [AnswerPublication(ORIGIN, GROUP, f"id-{seq}", Position(2, seq), sent_at_ms=seq + 1) for seq in range(1, 252)]
+    waiting.put([*acks[:100], AnswerPublication(elsewhere, GROUP, "x", Position(2, 500), sent_at_ms=1), *acks[100:]])
+    taken = waiting.take(0.0)
+    assert [(one.edge_id, one.incarnation) for one in taken] == [("edge-1", 7), ("edge-1", 7), ("edge-2", 3)]
+    first, second, alone = events(taken)
+    assert (len(first.acks.seqs), len(second.acks.seqs), alone.answer.conn_id) == (200, 51, "c9")
+    rows = [row for event in (first, second) for row in to_event(event.SerializeToString(), wants_json=lambda group_id: False).rows]
+    assert rows == [("c1", ORIGIN.request_id, "g", f"id-{seq}", 2, seq, seq + 1) for seq in range(1, 252)]
+
+
+def test_acks_that_find_no_room_are_counted_each_i8() -> None:
+    waiting, registry = queue(max_items=1)
+    waiting.put([block(1)])
+    waiting.put([AnswerPublication(ORIGIN, GROUP, f"id-{seq}", Position(1, seq)) for seq in range(3)])
+    assert len(waiting.take(0.0)) == 1
+    assert registry.get_sample_value("throng_group_queue_overflows_total", {"queue": "publish"}) == 3
 
 
 def test_without_room_blocks_become_the_newest_head_and_answers_are_dropped_i8() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -13,7 +14,7 @@ from group_svc.core.send_intervals import SendIntervals
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.group import GroupSettings, Role
 from throng.domain.ids import GroupId, UserId
-from throng.domain.message import MessageKind
+from throng.domain.message import Lane, MessageKind
 from throng.testing.fake_clock import FakeClock
 
 SLOW = GroupSettings(send_interval_ms=1_000, budget_per_second=0)
@@ -107,6 +108,66 @@ def test_budget_refuses_members_and_spares_moderators_and_the_unlimited() -> Non
     assert not rates.admit(at(clock, "c", kind=MessageKind.RECALL), settings, Role.MEMBER)
     clock.advance(0.5)
     assert rates.admit(at(clock, "c"), settings, Role.MEMBER)
+
+
+def test_the_high_lane_has_a_reserve_on_top_of_the_budget() -> None:
+    clock = FakeClock()
+    rates = RateLimits(clock)
+    settings = GroupSettings(send_interval_ms=0, budget_per_second=20)
+
+    def admitted(lane: Lane) -> int:
+        count = 0
+        with contextlib.suppress(ThrongError):
+            while rates.admit(at(clock, "ann"), settings, Role.MEMBER, lane):
+                count += 1
+        return count
+
+    assert (admitted(Lane.NORMAL), admitted(Lane.HIGH), admitted(Lane.HIGH), admitted(Lane.NORMAL)) == (20, 5, 0, 0)
+    clock.advance(1)
+    assert (admitted(Lane.HIGH), admitted(Lane.NORMAL)) == (25, 0), "beyond the reserve they use what is there for all"
+
+
+def test_a_backlog_that_came_in_within_the_budget_is_not_refused() -> None:
+    clock = FakeClock()
+    rates = RateLimits(clock)
+    settings = GroupSettings(send_interval_ms=0, budget_per_second=10)
+    backlog = []
+    for number in range(80):
+        backlog.append(at(clock, f"u{number}"))
+        clock.advance(0.1)
+    assert all(rates.admit(one, settings, Role.MEMBER) for one in backlog)
+    late = [at(clock, f"v{number}") for number in range(30)]
+    refused = 0
+    for one in late:
+        try:
+            rates.admit(one, settings, Role.MEMBER)
+        except ThrongError:
+            refused += 1
+    assert refused >= 19, "and what comes now has no more than a second's worth"
+
+
+def test_a_clock_that_is_far_behind_gets_a_bounded_burst() -> None:
+    clock = FakeClock()
+    budgets = Budgets()
+    admitted = 0
+    while not budgets.take(GROUP, per_second=10, now_seconds=clock.monotonic(), lag_seconds=3_600.0):
+        admitted += 1
+    assert admitted == 160
+
+
+def test_slow_mode_does_not_slow_those_who_moderate() -> None:
+    clock = FakeClock()
+    rates = RateLimits(clock)
+    slow = GroupSettings(send_interval_ms=60_000, budget_per_second=0)
+    for role in (Role.OWNER, Role.ADMINISTRATOR):
+        assert rates.admit(at(clock, role.name), slow, role)
+    assert rates.admit(at(clock, "ann"), slow, Role.MEMBER)
+    clock.advance(1)
+    for role in (Role.OWNER, Role.ADMINISTRATOR):
+        assert rates.admit(at(clock, role.name), slow, role)
+    with pytest.raises(ThrongError) as refused:
+        rates.admit(at(clock, "ann"), slow, Role.MEMBER)
+    assert refused.value.retry_after_ms == 59_000
 
 
 def test_zero_means_no_limit() -> None:

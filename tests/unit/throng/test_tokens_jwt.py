@@ -35,9 +35,21 @@ def forge(claims: dict[str, object], *, key: bytes = SECRET, algorithm: str = "H
     return jwt.encode(claims, key, algorithm=algorithm)
 
 
+def warm_verifier() -> JwtTokenVerifier:
+    """One that has accepted a token already, and so reads others with the same header without PyJWT."""
+    verifier = JwtTokenVerifier(secret_key(SECRET), clock=CLOCK)
+    verifier.verify(forge(good()))
+    return verifier
+
+
 def refused(token: str, *, verifier: JwtTokenVerifier | None = None) -> str:
+    if verifier is None:  # the quick way refuses nothing that the slow one takes, and the reverse, in the same words
+        assert refused(token, verifier=warm_verifier()) == refused(
+            token, verifier=JwtTokenVerifier(secret_key(SECRET), clock=CLOCK)
+        )
+        return refused(token, verifier=warm_verifier())
     with pytest.raises(ThrongError) as caught:
-        (verifier or JwtTokenVerifier(secret_key(SECRET), clock=CLOCK)).verify(token)
+        verifier.verify(token)
     assert caught.value.code is ErrorCode.UNAUTHENTICATED
     assert caught.value.__cause__ is None
     assert token == "" or token not in str(caught.value)
@@ -63,6 +75,23 @@ def test_an_issued_token_is_believed() -> None:
     token = TokenIssuer(secret_key(SECRET), clock=CLOCK).issue("alice", ttl_seconds=60, name="小红")
     identity = JwtTokenVerifier(secret_key(SECRET), clock=CLOCK).verify(token)
     assert (identity.user_id, identity.display_name, identity.expires_at_ms) == ("alice", "小红", (NOW + 60) * 1000)
+
+
+def test_tokens_with_a_known_header_are_read_without_pyjwt_and_mean_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = warm_verifier()
+    claims = good() | {"name": "小红", "nbf": NOW}
+    slow = JwtTokenVerifier(secret_key(SECRET), clock=CLOCK).verify(forge(claims))
+    token, in_list, other_key = forge(claims), forge(good() | {"aud": ["x", "throng"]}), forge(good(), key=SECRET[::-1])
+    assert verifier.verify(in_list).user_id == "alice"  # not plain: PyJWT's matter
+
+    def fail(*_: object, **__: object) -> None:
+        raise jwt.DecodeError("PyJWT was asked")
+
+    monkeypatch.setattr(jwt, "decode", fail)
+    assert verifier.verify(token) == slow
+    for bad in (in_list, other_key, token[:-2], token + "=", token.replace(".", ".e30.", 1)):
+        with pytest.raises(ThrongError):
+            verifier.verify(bad)
 
 
 def test_a_secret_file_serves_issuer_and_verifier(tmp_path: pathlib.Path) -> None:

@@ -217,7 +217,7 @@ def test_a_client_that_ends_while_it_is_not_read_is_noticed():
         assert s.handler.closed == [(connection, 1006)]
 
 
-def test_two_unanswered_pings_end_a_connection_and_any_byte_is_life():
+def test_an_unanswered_ping_ends_a_connection_and_any_byte_is_life():
     with stage(heartbeat_interval_seconds=30.0) as s:
         silent, silent_client = s.join()
         alive, alive_client = s.join()
@@ -227,11 +227,40 @@ def test_two_unanswered_pings_end_a_connection_and_any_byte_is_life():
             s.advance(10.0)
             alive_client.send(client_frame(PONG)[3:])
         s.settle()
-        assert [opcode for opcode, _ in silent_client.frames()] == [PING, PING, CLOSE]
+        assert [opcode for opcode, _ in silent_client.frames()] == [PING, CLOSE]
         assert silent_client.close_code() == CloseCode.HEARTBEAT_TIMEOUT
         assert alive.open
         assert (silent, CloseCode.HEARTBEAT_TIMEOUT) in s.handler.closed
         assert len([1 for opcode, _ in alive_client.frames() if opcode == PING]) == 4
+
+
+@pytest.mark.parametrize("silent_after_seconds", [0.5, 7.0, 29.0, 31.0, 45.0, 59.5])
+def test_whenever_a_client_vanishes_it_is_gone_within_two_intervals(silent_after_seconds):
+    with stage(heartbeat_interval_seconds=30.0) as s:
+        connection, client = s.join()
+        while s.clock.monotonic() < silent_after_seconds:
+            s.advance(0.5)
+            client.send(client_frame(PONG))
+        s.settle()
+        s.advance(29.5)
+        assert connection.open, "it may just be slow"
+        s.advance(30.5)
+        assert s.handler.closed == [(connection, CloseCode.HEARTBEAT_TIMEOUT)]
+        assert s.counters.closed == {CloseCode.HEARTBEAT_TIMEOUT: 1}
+
+
+def test_a_thousand_that_end_at_once_do_so_in_many_turns():
+    with stage(heartbeat_interval_seconds=300.0) as s:
+        for _ in range(200):
+            s.join()[1].sock.close()
+        most = 0
+        for _ in range(100):
+            before = len(s.handler.closed)
+            s.loop.turn()
+            most = max(most, len(s.handler.closed) - before)
+        assert len(s.handler.closed) == 200
+        assert s.counters.connections == 0
+        assert most <= 64
 
 
 def test_close_all_reaches_everybody_in_several_turns():
@@ -344,6 +373,31 @@ def test_a_hub_that_clients_keep_busy_looks_at_their_sockets_at_intervals():
         assert staged.loop.readers != {}
 
 
+def test_a_hub_that_finds_several_messages_at_each_look_rests_longer():
+    with stage(rest_seconds=0.003, long_rest_seconds=0.010) as staged:
+        clients = [staged.join()[1] for _ in range(5)]
+
+        def all_say(text: bytes) -> None:
+            for client in clients:
+                client.send(client_frame(BINARY, text))
+
+        all_say(b"first")
+        staged.loop.turn()
+        staged.clock.advance(0.015)
+        all_say(b"second")
+        staged.loop.turn()
+        delay, rested = staged.loop.later[-1]
+        assert (delay, staged.loop.readers) == (0.010, {})
+        all_say(b"third")
+        staged.clock.advance(0.010)
+        rested()
+        assert (staged.loop.later[-1][0], staged.loop.readers) == (0.010, {}), "it rests again"
+        clients[0].send(client_frame(BINARY, b"alone"))
+        staged.clock.advance(0.010)
+        rested()
+        assert staged.loop.readers != {}, "one message in so long a time is no reason to rest"
+
+
 def test_a_hub_that_rests_can_be_stopped():
     with stage(rest_seconds=0.003) as staged:
         _, client = staged.join()
@@ -354,3 +408,30 @@ def test_a_hub_that_rests_can_be_stopped():
         staged.hub.stop()
         staged.loop.later[-1][1]()
         assert staged.loop.readers == {}
+
+
+def test_many_requests_that_take_long_are_served_in_several_turns_and_nobody_twice():
+    with stage(slice_seconds=0.002) as s:
+        s.handler.on_each = lambda connection, payload: s.clock.advance(0.001)
+        joined = [s.join() for _ in range(40)]
+        for number, (_, client) in enumerate(joined):
+            client.send(client_frame(BINARY, b"%d" % number))
+        s.loop.turn()
+        first = len(s.handler.messages)
+        assert 0 < first < 20, "a turn took the time of several slices"
+        s.settle()
+        assert sorted(int(payload) for _, payload in s.handler.messages) == list(range(40))
+
+
+def test_a_hub_that_left_requests_for_the_next_turn_does_not_rest():
+    with stage(slice_seconds=0.002, rest_seconds=0.003) as s:
+        s.handler.on_each = lambda connection, payload: s.clock.advance(0.001)
+        joined = [s.join() for _ in range(20)]
+        for _, client in joined:
+            client.send(client_frame(BINARY, b"x"))
+        turns = 0
+        while len(s.handler.messages) < 20:
+            assert s.loop.readers, "the hub rests while requests wait"
+            s.loop.turn()
+            turns += 1
+        assert turns > 1

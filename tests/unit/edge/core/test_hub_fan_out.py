@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections.abc import Iterator
 
+import hub_stage
 import pytest
+from backends import backend_missing
 from hub_stage import Stage, stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.core.array_pair import MIN_RECEIVERS
+from edge.native.build import build
+from edge.native.library import NativeBulkSend, NativeMissingError
+from edge.protocol.deflate import deflated
 from edge.protocol.frames import binary_frame
 from throng.domain.close_codes import CloseCode
+
+
+@pytest.fixture(params=["pure", "native", "ring"], autouse=True, scope="module")
+def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Everything here holds for all ways of sending."""
+    if request.param != "pure":
+        if shutil.which("cc") is None:
+            backend_missing("cc", "apt-get install gcc libc6-dev")
+        try:
+            hub_stage.bulk_send = NativeBulkSend(build(tmp_path_factory.mktemp("native")), ring=request.param == "ring")
+        except NativeMissingError as error:
+            backend_missing("io_uring", str(error))
+    yield
+    hub_stage.bulk_send = None
+
 
 HEAD = binary_frame(b"head")
 STEPS = st.sampled_from(["publish", "join", "leave", "break", "turn", "turn"])
@@ -209,6 +232,42 @@ def test_a_full_outbox_shrinks_to_the_newest_head_and_keeps_what_is_for_one_alon
         assert client.payloads()[-1] == b"again"
 
 
+def test_an_outbox_is_bounded_in_frames_too():
+    with stage(outbox_shared_frames=8) as s:
+        array, [(slow, client)] = fill(s, 1, send_buffer=4_096)
+        for number in range(400):
+            publish(s, array, b"%04d" % number)
+            s.settle()
+            assert slow.outbox is None or len(slow.outbox) <= 10
+        assert s.counters.outbox_overflows == 1
+        for _ in range(50):
+            client.take()
+            s.settle()
+        *blocks, last = client.payloads()
+        assert last == b"head"
+        assert [int(payload) for payload in blocks] == list(range(len(blocks)))
+
+
+def test_a_hundred_that_are_too_slow_are_given_up_in_turns():
+    with stage(blocked_timeout_seconds=20.0, close_timeout_seconds=5.0, heartbeat_interval_seconds=300.0) as s:
+        array, members = fill(s, 200, send_buffer=4_096)
+        for _ in range(20):
+            publish(s, array, b"x" * 1_000)
+        s.settle()
+        assert s.counters.blocked_connections == 200
+        s.clock.advance(21.0)
+        s.hub.run_due()
+        most = 0
+        for _ in range(10):
+            before = len(array)
+            s.loop.turn()
+            most = max(most, before - len(array))
+        assert most <= 64
+        assert len(array) == 0
+        s.advance(7.0)
+        assert s.counters.closed == {CloseCode.TOO_SLOW: len(members)}
+
+
 def test_frames_for_one_alone_are_never_dropped_but_too_many_close():
     with stage(outbox_hard_bytes=50_000) as s:
         connection, client = s.join(send_buffer=4_096)
@@ -255,7 +314,7 @@ def test_frames_that_wait_for_a_pass_are_bounded_too():
         sent: list[int] = []
         for _ in range(25):
             publish(s, array, b"x" * 1_000, sent.append)
-            assert array.pending_bytes <= 11_100
+            assert array.variants(b"")[0][0].pending_bytes <= 11_100
         s.settle()
         assert members[0][1].payloads()[0] == b"head"
         assert s.counters.array_overflows >= 2
@@ -318,3 +377,41 @@ def test_a_connection_may_be_in_several_arrays(how_many):
         assert all(len(array) == 0 for array in arrays)
         arrays[0].add(connection)
         assert len(arrays[0]) == 0
+
+
+def test_those_who_negotiated_it_share_one_compressed_frame_and_all_are_told_once():
+    with stage() as s:
+        array, plain = fill(s, 3)
+        shrunk = [s.join(deflate=True) for _ in range(MIN_RECEIVERS)]
+        for connection, _ in shrunk:
+            array.add(connection)
+        long, short = b"hello " * 50, b"short"
+        sent: list[int] = []
+        publish(s, array, long, sent.append)
+        publish(s, array, short, sent.append)
+        s.settle()
+        assert all(client.received == binary_frame(long) + binary_frame(short) for _, client in plain if client.take() is not None)
+        expected = deflated(binary_frame(long)) + binary_frame(short)
+        assert all(client.received == expected for _, client in shrunk if client.take() is not None)
+        assert sent == [len(array)] * 2 == [3 + MIN_RECEIVERS] * 2
+        for connection, _ in plain:
+            array.remove(connection)
+        publish(s, array, short, sent.append)
+        s.settle()
+        assert sent[-1] == MIN_RECEIVERS
+        array.remove(shrunk[0][0])
+        assert shrunk[0][0] not in array
+        assert shrunk[1][0] in array
+        publish(s, array, long)
+        s.settle()
+        shrunk[1][1].take()
+        assert shrunk[1][1].received.endswith(binary_frame(long)), "so few do not pay for a compression"
+
+
+def test_a_compressed_message_of_a_client_is_read():
+    with stage() as s:
+        _, client = s.join(deflate=True)
+        payload = deflated(binary_frame(b"chat " * 60))[2:]
+        client.send(bytes((0xC2, 0x80 | len(payload))) + bytes(4) + payload)
+        s.settle()
+        assert [payload for _, payload in s.handler.messages] == [b"chat " * 60]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from router_svc.core.balancer import SmoothBalancer
 from router_svc.core.weights import effective_weights
-from router_svc.ports import EdgeInfo, EdgeLoad, EdgeRecord
+from router_svc.ports import EdgeInfo, EdgeLoad, EdgeOrders, EdgeRecord
 from throng.domain.ids import EdgeId
 
 A, B, C = EdgeId("a"), EdgeId("b"), EdgeId("c")
@@ -63,3 +64,26 @@ def test_derived_weights_fall_with_connections_cpu_and_lag() -> None:
 
 def test_an_overloaded_edge_keeps_a_small_share() -> None:
     assert effective_weights([record(A, connections=50_000, cpu_share=3.0, fanout_lag_ms=60_000), record(B)])[A] == 1
+
+
+def test_an_order_of_an_operator_goes_before_the_setting_and_a_drain_before_all() -> None:
+    one = record(A, weight=300)
+    assert effective_weights([replace(one, orders=EdgeOrders(weight=40))]) == {A: 40}
+    assert effective_weights([replace(one, orders=EdgeOrders(weight=40, drain_id=1, drain=True))]) == {A: 0}
+    assert effective_weights([replace(one, orders=EdgeOrders(drain_id=2, drain=False))]) == {A: 300}
+
+
+def test_an_edge_that_is_full_gets_nobody_counting_those_on_their_way() -> None:
+    one = record(A, connections=90, max_connections=100)
+    assert effective_weights([one], {A: 9})[A] > 0
+    assert effective_weights([one], {A: 10}) == {A: 0}
+
+
+def test_the_share_of_an_edge_that_begins_grows_over_half_a_minute() -> None:
+    def after(seconds: float, *, weight: int = 0) -> int:
+        new = record(A, weight=weight)
+        return effective_weights([replace(new, serving_since_ms=50_000, reported_at_ms=50_000 + round(seconds * 1000))])[A]
+
+    assert [after(seconds) for seconds in (0, 1, 3, 15, 30, 3_000)] == [5, 5, 5, 25, 100, 100]
+    assert after(15, weight=300) == 75
+    assert after(-5) == 5  # a clock that went back

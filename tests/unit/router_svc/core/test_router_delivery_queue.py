@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router_svc.core.delivery_queue import HEAD_BYTES, DeliveryQueue, HeadNotice, Push
+from router_svc.core.delivery_queue import HEAD_BYTES, DeliveryQueue, HeadNotice, Item, OnlineNotice, Push
 from router_svc.ports import EventKind, Outgoing
 from throng.domain.ids import GroupId
 
@@ -24,7 +24,7 @@ def control(text: bytes = b"control") -> Outgoing:
     return Outgoing(EventKind.CONTROL, G, 0, 0, text)
 
 
-def drain(queue: DeliveryQueue) -> list[Outgoing | HeadNotice]:
+def drain(queue: DeliveryQueue) -> list[Item]:
     return queue.take(max_events=10_000, max_bytes=1 << 30)
 
 
@@ -165,3 +165,21 @@ def test_no_schedule_leaves_a_group_in_silence_or_memory_unbounded_i8(steps: lis
     check(drain(queue))
     assert seen == newest
     assert (len(queue), queue.size_bytes) == (0, 0)
+
+
+def test_one_event_of_online_counts_waits_and_takes_the_place_of_nothing() -> None:
+    queue = small(events=2)
+    first, second = OnlineNotice({G: 1}), OnlineNotice({G: 2})
+    assert queue.push_online(first)
+    assert not queue.push_online(second), "it is said later, with what is true then"
+    queue.push(block(G, 1))
+    assert drain(queue) == [first, block(G, 1)]
+    assert (len(queue), queue.size_bytes) == (0, 0)
+    queue.push(block(G, 1))
+    queue.push(answer())
+    assert not queue.push_online(second), "full"
+    drain(queue)
+    assert queue.push_online(second)
+    queue.put_back([first, block(G, 1)])
+    assert drain(queue) == [first, block(G, 1), second]
+    assert queue.push_online(first)

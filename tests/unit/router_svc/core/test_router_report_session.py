@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry
 from router_fakes import CatchingDelivery, ScriptedRegistry
 
 from router_svc.core.directory import DirectoryPolicy, RouteDirectory
+from router_svc.core.online_counts import OnlineCounts
 from router_svc.core.report_session import Delta, Digest, ReportPolicy, ReportSession, Snapshot
 from router_svc.core.route_digest import HeldGroups, group_hash
 from router_svc.metrics import RouterMetrics
-from router_svc.ports import EdgeInfo, EdgeLoad, Standing, WatchStarted
+from router_svc.ports import NO_ORDERS, EdgeChanged, EdgeInfo, EdgeLoad, EdgeOrders, EdgeRecord, Standing, WatchStarted
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.domain.ids import EdgeId, GroupId
 from throng.testing.fake_clock import FakeClock
@@ -29,7 +30,8 @@ class Stage:
         self.directory = RouteDirectory(self.registry, self.delivery, self.clock, metrics, DirectoryPolicy())
         self.directory.apply(WatchStarted())
         policy = ReportPolicy(retry_seconds=0.0)
-        self.session = ReportSession(self.registry, self.directory, self.clock, metrics, policy)
+        self.online = OnlineCounts(self.directory, self.delivery, metrics)
+        self.session = ReportSession(self.registry, self.directory, self.online, self.clock, metrics, policy)
 
     async def begin(self, counts: dict[GroupId, int]) -> None:
         await self.session.identify(INFO)
@@ -137,3 +139,16 @@ async def test_good_bye_of_a_superseded_stream_changes_nothing() -> None:
     stage.registry.standing = Standing.SUPERSEDED
     await stage.session.good_bye()
     assert len(stage.directory.edges()) == 1
+
+
+async def test_orders_are_those_of_this_life_and_outlast_a_new_stream() -> None:
+    stage = Stage()
+    await stage.begin({})
+    assert stage.session.orders() == NO_ORDERS
+    orders = EdgeOrders(weight=5, drain_id=9, drain=True)
+    stage.directory.apply(EdgeChanged(EdgeRecord(INFO, EdgeLoad(), 1, 0, 9.0, orders)))
+    assert stage.session.orders() == orders
+    await stage.session.identify(INFO)  # its own record says nothing of orders
+    assert stage.session.orders() == orders
+    await stage.session.identify(EdgeInfo(INFO.edge_id, INFO.incarnation + 1, INFO.address, INFO.public_url))
+    assert stage.session.orders() == NO_ORDERS

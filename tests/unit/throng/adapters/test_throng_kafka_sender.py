@@ -14,6 +14,7 @@ from kafka.future import Future
 from throng.adapters import kafka_sender
 from throng.adapters.kafka_access import translated
 from throng.adapters.kafka_options import KafkaAccess, SenderLimits
+from throng.adapters.kafka_packs import Packing
 from throng.adapters.kafka_sender import KafkaSender
 from throng.domain.errors import ErrorCode, ThrongError
 
@@ -33,7 +34,7 @@ class ScriptedProducer:
     def partitions_for(self, _topic: str) -> set[int]:
         return {0}
 
-    def send(self, _topic: str, value: bytes, key: bytes, _headers=None) -> Future:
+    def send(self, _topic: str, value: bytes, key: bytes, _headers=None, partition: int | None = None) -> Future:
         if self.raises is not None:
             raise self.raises
         future = Future()
@@ -57,9 +58,9 @@ def make_sender(monkeypatch: pytest.MonkeyPatch):
     ScriptedProducer.made = []
     senders: list[KafkaSender] = []
 
-    def make(**limits) -> KafkaSender:
+    def make(packing=None, **limits) -> KafkaSender:
         access = KafkaAccess(servers=("127.0.0.1:1",))
-        sender = KafkaSender(access, "t", SenderLimits(**limits), prepare=lambda opening: None, name="test")
+        sender = KafkaSender(access, "t", SenderLimits(**limits), prepare=lambda opening: None, name="test", packing=packing)
         sender.start()
         senders.append(sender)
         return sender
@@ -221,3 +222,33 @@ def test_the_password_is_in_no_repr():
     assert "geheim" not in repr(access)
     assert access.client_settings("c")["sasl_plain_password"] == "geheim"
     assert access.client_settings("c")["security_protocol"] == "SASL_PLAINTEXT"
+
+
+def test_records_that_wait_together_go_as_one_and_each_has_its_own_end(make_sender, monkeypatch):
+    building = threading.Event()
+    monkeypatch.setattr(ScriptedProducer, "partitions_for", lambda self, topic: building.wait(20) and {0})
+    sender, answers = make_sender(packing=Packing(b"+".join)), Answers()
+    for name in "abc":
+        sender.append(b"g", name.encode(), answers.to(name))
+    building.set()
+    wait_until(lambda: producer().sent)
+    sender.append(b"g", b"d", answers.to("d"))
+    wait_until(lambda: len(producer().sent) == 2)
+    (first, second) = producer().sent
+    assert (first[:2], second[:2]) == ((b"g", b"a+b+c"), (b"g", b"d"))
+    second[2].success(None)
+    first[2].failure(kafka_errors.NotLeaderForPartitionError())
+    assert [name for name, error in answers.calls if error is None] == ["d"]
+    assert [(name, error.code) for name, error in answers.calls if error] == [(name, ErrorCode.UNAVAILABLE) for name in "abc"]
+    assert (sender.records_in_flight, sender.bytes_in_flight, sender.refused["failed"]) == (0, 0, 3)
+
+
+def test_records_of_a_pack_that_cannot_be_taken_at_once_come_in_order_later(make_sender, monkeypatch):
+    sender, answers = make_sender(packing=Packing(b"+".join)), Answers()
+    producer().raises = kafka_errors.KafkaTimeoutError()
+    for name in "ab":
+        sender.append(b"g", name.encode(), answers.to(name))
+    time.sleep(0.05)
+    producer().raises = None
+    wait_until(lambda: b"b" in b"+".join(value for _, value, _ in producer().sent))
+    assert b"+".join(value for _, value, _ in producer().sent) == b"a+b"

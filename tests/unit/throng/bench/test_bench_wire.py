@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import uuid
 
 import pytest
 
@@ -14,6 +15,7 @@ from throng.api.common.v1 import error_pb2, group_pb2, message_pb2
 from throng.bench.decoding import AckEvent, Decoder, EnteredEvent, FailureEvent, Notice, PulledEvent, RejectEvent
 from throng.bench.pages import Page, digest, make_text, read_text
 from throng.bench.plan import BenchPlan
+from throng.bench.sender_client import new_msg_id
 from throng.bench.sharing import deal, worker_count
 from throng.bench.websocket import BrokenStreamError, Handshake, client_frame, split_frames
 from throng.domain.errors import ErrorCode, ThrongError
@@ -184,3 +186,11 @@ def test_one_group_is_spread_over_all_edges() -> None:
 def test_workers_are_as_many_as_clients_need() -> None:
     assert worker_count(plan(receivers=1, senders=0, workers=8)) == 1
     assert worker_count(plan(receivers=100, senders=10)) == 1
+
+
+def test_ids_of_messages_are_random_uuids() -> None:
+    ids = [new_msg_id() for _ in range(500)]
+    assert len(set(ids)) == 500
+    for text in ids:
+        parsed = uuid.UUID(text)
+        assert (str(parsed), parsed.version, parsed.variant) == (text, 4, uuid.RFC_4122)
