@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test test-quick check lint types protos web chaos bench bench-cluster docs clean
+.PHONY: help setup run cluster test test-quick check lint types protos web chaos bench bench-cluster chart-server docs clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -58,14 +58,19 @@ test-quick: .venv/.developer ## Unit and protocol tests only, without servers
 chaos: .venv/.developer web ## Break a whole cluster under load at random: `make chaos ARGS="--minutes 10 --seed 7"`
 	@$(BIN)/python tests/chaos/run_chaos.py $(ARGS)
 
-bench: .venv/.developer web ## Measure on this machine, beside plain loops in the same run
-	@$(BIN)/python tests/load/bench_fan_out.py $(ARGS)
+bench: .venv/.developer web ## Measure on this machine: the hub beside plain loops, Throng beside other servers (docs/peers.md)
+	@$(BIN)/python tests/load/bench_fan_out.py
+	@$(BIN)/python tests/load/peers/bench_peers.py $(ARGS)
 
 bench-cluster: .venv/.developer ## Measure what a whole cluster persists and ACKs, judged, beside Kafka and MariaDB alone
 	@$(BIN)/python tests/load/bench_persist.py $(ARGS)
 
-docs: .venv/.developer ## Generate docs/configuration.md, docs/metrics.md and the tables of docs/protocol.md
+chart-server: .venv/.developer ## Install the chart on a real Kubernetes API server, which is built with Go the first time
+	@$(BIN)/python tests/helm/api_server.py $(ARGS)
+
+docs: .venv/.developer ## Generate docs/configuration.md, docs/metrics.md, the tables of docs/protocol.md, the chart's README and dashboards
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python helm/dashboards/generate.py
 
 clean: ## Remove what was built; data folders stay
 	@rm -rf .venv build dist *.egg-info edge/static web/node_modules web/src/gen .mypy_cache .ruff_cache .pytest_cache artifacts
