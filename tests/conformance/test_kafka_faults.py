@@ -60,7 +60,9 @@ def far_stage(far_server: tuple[KafkaServer, FaultProxy]) -> Iterator[KafkaStage
         proxy.restore()
 
 
-def run_through(stage: KafkaStage, fault, *, patience_seconds: float, per_second: int = 100, **limits: float) -> tuple[Outcomes, Log]:
+def run_through(
+    stage: KafkaStage, fault, *, patience_seconds: float, per_second: int = 100, **limits: float
+) -> tuple[Outcomes, Log]:
     """Appends and reads all the time while `fault` runs, and until records pass again; then checks what must hold."""
     producer, log = stage.producer(patience_seconds=patience_seconds, **limits), Log()
     outcomes, reader = Outcomes(producer), Reader(stage.consumer(), log)
