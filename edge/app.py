@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -51,7 +51,7 @@ from throng.adapters.jwt_tokens import JwtTokenVerifier, TokenIssuer, TokenKey, 
 from throng.adapters.system_clock import SystemClock
 from throng.domain.close_codes import CloseCode
 from throng.domain.errors import ErrorCode, ThrongError
-from throng.domain.ids import EdgeId
+from throng.domain.ids import EdgeId, GroupId
 from throng.ports.clock import Clock
 from throng.ports.uplink import UplinkProducer
 from throng.runtime.aio_thread import AioThread
@@ -274,10 +274,11 @@ class EdgeApp:
             max_connections=self._need_front().max_connections,
         )
 
-    def _routes_applied(self) -> None:
+    def _routes_applied(self, group_ids: Sequence[GroupId] | None) -> None:
         self.readiness.routes_applied = True
         self._note_readiness()
-        self._need_business().upstream.post_to_hub(self._need_door().sessions.on_routes_applied)
+        sessions = self._need_door().sessions
+        self._need_business().upstream.post_to_hub(lambda: sessions.on_routes_applied(group_ids))
 
     def _upstream_changed(self, reachable: bool) -> None:
         self.readiness.upstream_reachable = reachable

@@ -229,8 +229,9 @@ class EventSink(Protocol):
         """Takes over events."""
         ...
 
-    def on_routes_applied(self) -> None:
-        """The registry holds our routes, perhaps after a break: compare all heads now, something may have been missed."""
+    def on_routes_applied(self, group_ids: Sequence[GroupId] | None) -> None:
+        """The registry holds the routes of groups that were gained, or, None, of all after a break: their heads are compared now,
+        for something may have been missed."""
         ...
 
     def wants_json(self, group_id: GroupId) -> bool:

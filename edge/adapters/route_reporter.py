@@ -77,7 +77,8 @@ class _Stream:
         self._last_id = 0
         self.applied_id = 0
         self.snapshot_wanted = False
-        self.announce_ids: list[int] = []
+        self.announcements: list[tuple[int, list[GroupId] | None]] = []
+        """Reports that brought routes, and of which groups; None: all that are held."""
         self.heard_at = asyncio.get_running_loop().time()
 
     async def write(self, **report: Any) -> int:
@@ -108,13 +109,13 @@ class RouteReporter:
         identity: EdgeIdentity,
         *,
         load: Callable[[], LoadSample],
-        on_applied: Callable[[], None],
+        on_applied: Callable[[Sequence[GroupId] | None], None],
         on_order: Callable[[DrainOrder], None] = lambda order: None,
         pace: ReportPace | None = None,
         security: RpcSecurity = PLAIN,
     ) -> None:
-        """`on_applied` runs in the business loop whenever new routes have come to stand in the registry, `on_order` once for each
-        order of an operator."""
+        """`on_applied` runs in the business loop whenever new routes have come to stand in the registry, with their groups or None
+        for all that are held; `on_order` once for each order of an operator."""
         self._addresses = list(router_addresses)
         self._identity = identity
         self._load = load
@@ -241,13 +242,13 @@ class RouteReporter:
         report_id = 0
         for groups, complete in self._table.snapshot():
             report_id = await stream.write(snapshot=router_pb2.RouteSnapshot(groups=_counts(groups), complete=complete))
-        stream.announce_ids.append(report_id)
+        stream.announcements.append((report_id, None))
 
     async def _send_delta(self, stream: _Stream) -> None:
         changes, gained = self._table.take_changes()
         report_id = await stream.write(delta=router_pb2.RouteDelta(groups=_counts(changes)))
         if gained:
-            stream.announce_ids.append(report_id)
+            stream.announcements.append((report_id, gained))
 
     async def _send_load(self, stream: _Stream) -> None:
         sample = self._load()
@@ -271,24 +272,31 @@ class RouteReporter:
             self._obeyed_order_id = order.order_id
             _log.info("edge_ordered", drain=order.drain, window_ms=order.window_ms)
             self._on_order(DrainOrder(order.drain, order.window_ms or None))
-        if stream.announce_ids and stream.announce_ids[0] <= stream.applied_id:
+        if self._announceable(stream):
             if not self.connected:
                 self.connected = True
                 self._next_announcement = 0.0
             self._wake.set()
 
+    @staticmethod
+    def _announceable(stream: _Stream) -> bool:
+        return bool(stream.announcements) and stream.announcements[0][0] <= stream.applied_id
+
     def _announcement_due(self, stream: _Stream) -> float:
-        due = bool(stream.announce_ids) and stream.announce_ids[0] <= stream.applied_id
-        return self._next_announcement if due else float("inf")
+        return self._next_announcement if self._announceable(stream) else float("inf")
 
     def _announce(self, stream: _Stream, now: float) -> None:
         """Has heads compared when routes were gained, at most once a second: what was published before they stood is pulled."""
         if now < self._announcement_due(stream):
             return
-        while stream.announce_ids and stream.announce_ids[0] <= stream.applied_id:
-            stream.announce_ids.pop(0)
+        gained: dict[GroupId, None] = {}
+        everything = False
+        while self._announceable(stream):
+            _, groups = stream.announcements.pop(0)
+            everything = everything or groups is None
+            gained.update(dict.fromkeys(groups or ()))
         self._next_announcement = now + self._pace.applied_gap_seconds
-        self._on_applied()
+        self._on_applied(None if everything else list(gained))
 
 
 def _counts(groups: Sequence[tuple[GroupId, int]]) -> list[router_pb2.GroupCount]:

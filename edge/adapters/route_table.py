@@ -23,7 +23,7 @@ class RouteTable:
     def __init__(self) -> None:
         self._counts: dict[GroupId, int] = {}
         self._changed: dict[GroupId, int] = {}
-        self._gained = False
+        self._gained: set[GroupId] = set()
         self.xor_hash = 0
 
     def __len__(self) -> int:
@@ -44,27 +44,28 @@ class RouteTable:
             if connections == 0:
                 del counts[group_id]
                 self.xor_hash ^= group_hash(group_id)
+                self._gained.discard(group_id)
             else:
                 if before == 0:
                     self.xor_hash ^= group_hash(group_id)
-                    self._gained = True
+                    self._gained.add(group_id)
                 counts[group_id] = connections
             self._changed[group_id] = connections
 
-    def take_changes(self) -> tuple[list[tuple[GroupId, int]], bool]:
-        """Returns at most 10,000 changes since the last report, and whether a group was gained since then."""
-        gained, self._gained = self._gained, False
+    def take_changes(self) -> tuple[list[tuple[GroupId, int]], list[GroupId]]:
+        """Returns at most 10,000 changes since the last report, and which of their groups were gained."""
         changed, self._changed = self._changed, {}
         taken = list(itertools.islice(changed.items(), SNAPSHOT_GROUPS))
         if len(taken) < len(changed):
             self._changed = dict(itertools.islice(changed.items(), SNAPSHOT_GROUPS, None))
-            self._gained = gained
+        gained = [group_id for group_id, _ in taken if group_id in self._gained]
+        self._gained.difference_update(gained)
         return taken, gained
 
     def snapshot(self) -> Iterator[tuple[list[tuple[GroupId, int]], bool]]:
         """Yields all routes in parts of at most 10,000, each with whether it is the last; nothing is left to be reported."""
         self._changed.clear()
-        self._gained = False
+        self._gained.clear()
         everything = list(self._counts.items())
         if not everything:
             yield [], True

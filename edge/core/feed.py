@@ -109,7 +109,7 @@ class RoomFeed:
             event.json_block if whole else None,
         )
         room.append(fresh)
-        room.blocks_came = True
+        room.blocks_came = room.routed = True
         for target_seq, recall_seq in event.recalled:
             room.recall(target_seq, recall_seq)
         room.deliver(block, self._timed(event.published_at_ms))

@@ -54,7 +54,8 @@ class Room:
         members_version: version of the members up to which every removal was heard of here; `members_seen`: newest one known to
             exist; `members_suspect`: what was seen at the comparison before, so late but not yet lost changes cost nothing.
         confirmed_at: when group_svc last told the version of the members, monotonic seconds.
-        blocks_came: a block was delivered since heads were last compared: the next one may be gathered just now.
+        blocks_came: a block was delivered since heads were last compared regularly: the next one may be gathered just now.
+        routed: a block was delivered, so the route stands, and what is missing before a block shows by it.
         known_head: newest seq that is known to exist; above `head` the room is behind and heals (I6).
         acked: newest seq that a client here got an ACK for; its block may wait for its interval still, so nothing heals by it.
         holds: connections that take part or are about to.
@@ -108,6 +109,7 @@ class Room:
         "parked",
         "recalls",
         "reported",
+        "routed",
     )
 
     def __init__(self, group: Group, hub: LinkHub, codecs: Codecs, budget: CacheBudget, behind: deque[Room]) -> None:
@@ -119,7 +121,7 @@ class Room:
         self.cache = MessageCache(budget, group.head_seq)
         self.members_version = self.members_seen = self.members_suspect = group.members_version
         self.confirmed_at = float("-inf")
-        self.blocks_came = False
+        self.blocks_came = self.routed = False
         self.holds = 0
         self.reported = 0
         self.online = self.online_told = 0

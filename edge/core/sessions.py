@@ -275,9 +275,12 @@ class EdgeSessions:
                 self._counters.events_failed += 1
                 _log.exception("edge_event_failed", kind=type(event).__name__)
 
-    def on_routes_applied(self) -> None:
-        """The registry holds our routes: what was published before may have been missed."""
-        self._heads.compare_all()
+    def on_routes_applied(self, group_ids: Sequence[GroupId] | None) -> None:
+        """The registry holds routes of ours, all of them (None) or new ones: what was published before may have been missed."""
+        if group_ids is None:
+            self._heads.compare_all()
+        else:
+            self._heads.compare_gained(group_ids)
 
     def wants_json(self, group_id: GroupId) -> bool:
         """Some client here wants JSON for the group. Any thread."""

@@ -28,7 +28,7 @@ class Reporting:
     """A reporter in a loop of its own."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self.applied: queue.Queue[None] = queue.Queue()
+        self.applied: queue.Queue[Sequence[GroupId] | None] = queue.Queue()
         self.draining = False
         self._aio = AioThread()
         self._aio.start()
@@ -39,7 +39,7 @@ class Reporting:
             addresses,
             IDENTITY,
             load=lambda: LoadSample(3, 0.5, 12, self.draining),
-            on_applied=lambda: self.applied.put(None),
+            on_applied=self.applied.put,
             pace=PACE,
         )
         reporter.start()
@@ -49,8 +49,9 @@ class Reporting:
         changes = [(GroupId(group), count) for group, count in counts.items()]
         self._aio.loop.call_soon_threadsafe(self.reporter.report, changes)
 
-    def wait_applied(self) -> None:
-        self.applied.get(timeout=DEADLINE_SECONDS)
+    def wait_applied(self) -> Sequence[GroupId] | None:
+        """Which groups routes came to stand for; None: all."""
+        return self.applied.get(timeout=DEADLINE_SECONDS)
 
     def close(self) -> None:
         self._aio.run(self.reporter.stop(), 5)
@@ -87,10 +88,10 @@ def test_identity_and_snapshot_come_first(neighbours: Neighbours, reporting: Rep
 
 def test_changes_are_told_and_a_gained_group_is_announced(neighbours: Neighbours, reporting: Reporting) -> None:
     router = neighbours.router
-    reporting.wait_applied()
+    assert reporting.wait_applied() is None
     reporting.report(lobby=1, team=2)
     router.wait_for(lambda: router.routes == {"lobby": 1, "team": 2})
-    reporting.wait_applied()
+    assert reporting.wait_applied() == ["lobby", "team"]
     reporting.report(lobby=0)
     router.wait_for(lambda: router.routes.get("lobby") == 0)
 
@@ -124,7 +125,7 @@ def test_a_restarted_router_hears_everything_again(neighbours: Neighbours, repor
         reporting.applied.get()
     neighbours.start()
     router.wait_for(lambda: len(router.identities) >= 2 and router.routes == {"lobby": 4})
-    reporting.wait_applied()
+    assert reporting.wait_applied() is None
 
 
 def test_a_router_that_is_away_or_says_nothing_is_passed_over(neighbours: Neighbours) -> None:

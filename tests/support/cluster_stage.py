@@ -302,7 +302,7 @@ class Cluster:
         """Sessions, caches and cursors of an edge are gone; a new life of it is there."""
         old = self.edges[number]
         self.edges[number] = self._edge(number, old.identity.incarnation + 1)
-        self.edges[number].sessions.on_routes_applied()
+        self.edges[number].sessions.on_routes_applied(None)
         return old
 
     # unread_svc

@@ -49,13 +49,20 @@ def test_whoever_applies_all_reports_holds_what_the_edge_holds(changes: list[tup
 def test_only_a_first_connection_counts_as_gained() -> None:
     table = RouteTable()
     table.update([(G1, 1)])
-    assert table.take_changes() == ([(G1, 1)], True)
+    assert table.take_changes() == ([(G1, 1)], [G1])
     table.update([(G1, 2)])
-    assert table.take_changes() == ([(G1, 2)], False)
+    assert table.take_changes() == ([(G1, 2)], [])
     table.update([(G1, 2)])
     assert not table.changed
     table.update([(G1, 0)])
-    assert table.take_changes() == ([(G1, 0)], False)
+    assert table.take_changes() == ([(G1, 0)], [])
+
+
+def test_a_group_that_went_again_was_not_gained() -> None:
+    table = RouteTable()
+    table.update([(G1, 1)])
+    table.update([(G1, 0)])
+    assert table.take_changes() == ([(G1, 0)], [])
 
 
 def test_an_empty_snapshot_is_one_complete_part() -> None:
@@ -67,8 +74,9 @@ def test_large_reports_come_in_parts() -> None:
     count = SNAPSHOT_GROUPS + 5
     table.update([(GroupId(f"g{number}"), 1) for number in range(count)])
     first, gained = table.take_changes()
-    assert (len(first), gained, table.changed) == (SNAPSHOT_GROUPS, True, True)
+    assert (len(first), len(gained), table.changed) == (SNAPSHOT_GROUPS, SNAPSHOT_GROUPS, True)
     rest, gained = table.take_changes()
-    assert (len(rest), gained, table.changed) == (5, True, False)
+    assert ([group_id for group_id, _ in rest], table.changed) == (gained, False)
+    assert len(gained) == 5
     parts = list(table.snapshot())
     assert [(len(groups), complete) for groups, complete in parts] == [(SNAPSHOT_GROUPS, False), (5, True)]

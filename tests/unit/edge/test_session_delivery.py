@@ -119,7 +119,7 @@ def test_heads_are_compared_every_two_seconds(stage: SessionStage) -> None:
 def test_heads_are_compared_at_once_when_routes_are_applied(stage: SessionStage) -> None:
     alice = stage.entered()
     stage.services.write("g")
-    stage.sessions.on_routes_applied()
+    stage.sessions.on_routes_applied(None)
     stage.services.run()
     assert seen(alice) == [("block", 10, [11])]
 
@@ -127,7 +127,7 @@ def test_heads_are_compared_at_once_when_routes_are_applied(stage: SessionStage)
 def test_a_new_room_is_compared_soon(stage: SessionStage) -> None:
     alice = stage.entered()
     stage.services.write("g")
-    stage.pass_time(0.5)
+    stage.pass_time(0.7)
     assert seen(alice) == [("block", 10, [11])]
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import pytest
 from session_stage import FakeConnection, SessionStage
 
-PATIENCE, BLOCK = 0.5, 1.0
+from throng.domain.ids import GroupId
+
+PATIENCE, NEW_PATIENCE, BLOCK = 0.5, 0.25, 1.0
 TICK = 0.15
 
 
@@ -140,6 +142,71 @@ def test_groups_do_not_wait_for_one_another() -> None:
         stage.pass_time(0.1)
         found |= {group_id: step * 0.1 - 0.4 for group_id, connection in alice.items() if 2 in seqs(connection)}
     assert {group_id: pytest.approx(at, abs=TICK) for group_id, at in found.items()} == {"a": 1.5, "b": 0.5, "c": 1.0}
+
+
+def test_a_gained_group_is_pulled_soon_while_no_block_has_come() -> None:
+    """I6: what was published before the route stood comes without another message."""
+    stage, alice = make()
+    stage.pass_time(0.5)
+    stage.services.write("g")
+    stage.sessions.on_routes_applied([GroupId("g")])
+    stage.services.run()
+    stage.pass_time(NEW_PATIENCE - TICK)
+    assert seqs(alice) == []
+    stage.pass_time(2 * TICK)
+    assert seqs(alice) == [1]
+
+
+def test_a_first_block_that_is_on_its_way_to_a_gained_group_is_not_pulled() -> None:
+    stage, alice = make()
+    stage.pass_time(0.5)
+    on_its_way = stage.services.write("g")
+    stage.sessions.on_routes_applied([GroupId("g")])
+    stage.services.run()
+    stage.pass_time(NEW_PATIENCE - TICK)
+    stage.tell(on_its_way)
+    stage.pass_time(1)
+    assert pulls(stage) == 0
+    assert seqs(alice) == [1]
+
+
+def test_a_gained_group_whose_blocks_come_is_pulled_when_they_had_time() -> None:
+    """A block has come, so the route stands: what the head is ahead is on its way, or shows as a gap."""
+    stage, alice = make()
+    stage.pass_time(0.5)
+    stage.tell(stage.services.write("g"))
+    stage.services.write("g")
+    stage.sessions.on_routes_applied([GroupId("g")])
+    stage.services.run()
+    stage.pass_time(PATIENCE + BLOCK - TICK)
+    assert seqs(alice) == [1]
+    stage.pass_time(2 * TICK)
+    assert seqs(alice) == [2]
+
+
+def test_after_a_break_all_groups_are_pulled_at_once() -> None:
+    stage, alice = make()
+    stage.pass_time(0.5)
+    stage.tell(stage.services.write("g"))
+    stage.services.write("g")
+    stage.sessions.on_routes_applied(None)
+    stage.services.run()
+    assert seqs(alice) == [1, 2]
+
+
+def test_one_gained_group_has_no_other_compared() -> None:
+    """Somebody opens a group every second: the thousands that are held already are not asked for because of it."""
+    stage = SessionStage()
+    for group_id in "ab":
+        stage.services.add_group(group_id, "alice")
+    alice = {group_id: stage.entered(group_id=group_id) for group_id in "ab"}
+    stage.pass_time(0.5)
+    for group_id in "ab":
+        stage.services.write(group_id)
+    stage.sessions.on_routes_applied([GroupId("a"), GroupId("gone")])
+    stage.services.run()
+    stage.pass_time(NEW_PATIENCE + TICK)
+    assert [seqs(alice[group_id]) for group_id in "ab"] == [[1], []]
 
 
 def test_a_room_that_is_left_meanwhile_is_not_pulled() -> None:

@@ -78,7 +78,7 @@ class Schedule:
         elif operation == "hide" and client.connection is not None:
             client.ask(set_visibility={"hidden": bool(number % 2)})
         elif operation == "routes":
-            sessions.on_routes_applied()
+            sessions.on_routes_applied([GROUP] if number % 2 else None)
 
     def recall(self, number: int) -> None:
         messages = self.stage.services.messages[GROUP]
