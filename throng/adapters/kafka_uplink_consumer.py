@@ -36,6 +36,10 @@ _LOOK_SECONDS = 0.01
 _LAG_SECONDS, _LAG_MS = 5.0, 1_000
 _FETCH_BYTES = 8 * 1024 * 1024
 _PARTITION_BYTES = 1024 * 1024
+_FETCH_WAIT_MS = 100
+"""How long the broker holds a fetch for which there is nothing. A partition of which records still lie here is left out of the next
+fetch; are the others quiet, what is appended to it meanwhile waits for that fetch to end: half a second by kafka-python's default."""
+
 _log = structlog.get_logger("throng.kafka")
 
 
@@ -195,6 +199,7 @@ class KafkaUplinkConsumer:
                 "heartbeat_interval_ms": session_ms // 4,
                 "max_poll_interval_ms": int(settings.poll_interval_seconds * 1000),
                 "request_timeout_ms": 10_000,
+                "fetch_max_wait_ms": _FETCH_WAIT_MS,
                 "fetch_max_bytes": _FETCH_BYTES,
                 "max_partition_fetch_bytes": _PARTITION_BYTES,
                 "metadata_max_age_ms": 60_000,
