@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaAdminClient
 from kafka_stage import KafkaStage
-from kafka_traffic import Log, Outcomes, Reader, Traffic, message, wait_until
+from kafka_traffic import Log, Outcomes, Reader, message, run_through, wait_until
 from server_fixtures import started
 
 from throng.adapters import kafka_options
@@ -24,8 +24,6 @@ from throng.adapters.kafka_uplink_producer import KafkaUplinkProducer
 from throng.domain.errors import ErrorCode, ThrongError
 from throng.testing.servers import FaultProxy, KafkaServer
 from throng.testing.servers.process import free_port
-
-GROUPS = 5
 
 
 @pytest.fixture(autouse=True)
@@ -58,31 +56,6 @@ def far_stage(far_server: tuple[KafkaServer, FaultProxy]) -> Iterator[KafkaStage
     with KafkaStage(server.bootstrap) as made:
         yield made
         proxy.restore()
-
-
-def run_through(
-    stage: KafkaStage, fault, *, patience_seconds: float, per_second: int = 100, **limits: float
-) -> tuple[Outcomes, Log]:
-    """Appends and reads all the time while `fault` runs, and until records pass again; then checks what must hold."""
-    producer, log = stage.producer(patience_seconds=patience_seconds, **limits), Log()
-    outcomes, reader = Outcomes(producer), Reader(stage.consumer(), log)
-    traffic = Traffic(outcomes, GROUPS, per_second=per_second)
-    traffic.start()
-    reader.start()
-    try:
-        wait_until(lambda: reader.read > 20, "records before the fault")
-        fault()
-        after = len(outcomes.sent)
-        wait_until(lambda: any(outcomes.calls.get(one.client_msg_id) == [None] for one in outcomes.sent[after:]), "an ACK after it")
-    finally:
-        traffic.end()
-    outcomes.assert_each_once()
-    log.assert_holds(outcomes)
-    assert producer.records_in_flight == 0
-    assert producer.sender.bytes_in_flight == 0
-    assert producer.sender.rebuilds == 0, "kafka-python stood still after an outage"
-    reader.end()
-    return outcomes, log
 
 
 def test_a_broker_that_dies_and_comes_back_loses_nothing_acknowledged(kafka_server, stage):

@@ -18,9 +18,9 @@ CLOSE_SECONDS = 5.0
 class KafkaStage(contextlib.AbstractContextManager["KafkaStage"]):
     """One fresh topic and one fresh consumer group on a broker."""
 
-    def __init__(self, bootstrap: str, *, topic: TopicSettings = TOPIC, create: bool = True) -> None:
+    def __init__(self, *bootstrap: str, topic: TopicSettings = TOPIC, create: bool = True) -> None:
         name = uuid.uuid4().hex[:12]
-        self.access = KafkaAccess(servers=(bootstrap,), topic=f"test-{name}")
+        self.access = KafkaAccess(servers=bootstrap, topic=f"test-{name}")
         self.topic = topic
         self.settings = ConsumerSettings(group=f"test-{name}", session_timeout_seconds=3.0)
         self._open = contextlib.ExitStack()

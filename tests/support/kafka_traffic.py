@@ -9,6 +9,8 @@ import time
 import uuid
 from collections.abc import Callable
 
+from kafka_stage import KafkaStage
+
 from throng.api.common.v1 import message_pb2
 from throng.domain.errors import ThrongError
 from throng.domain.ids import ConnId, EdgeId, GroupId, UserId
@@ -16,6 +18,7 @@ from throng.domain.message import MessageKind, Origin, Submission
 from throng.ports.uplink import UplinkConsumer, UplinkProducer
 
 DEADLINE_SECONDS = 40.0
+GROUPS = 5
 _ORIGIN = Origin(EdgeId("edge-1"), 1, ConnId("conn-1"), 1)
 
 
@@ -179,3 +182,28 @@ class Reader(threading.Thread):
         """Commits, leaves the group, ends the thread."""
         self._ended.set()
         self.join()
+
+
+def run_through(
+    stage: KafkaStage, fault: Callable[[], None], *, patience_seconds: float, per_second: int = 100, **limits: float
+) -> tuple[Outcomes, Log]:
+    """Appends and reads all the time while `fault` runs, and until records pass again; then checks what must hold."""
+    producer, log = stage.producer(patience_seconds=patience_seconds, **limits), Log()
+    outcomes, reader = Outcomes(producer), Reader(stage.consumer(), log)
+    traffic = Traffic(outcomes, GROUPS, per_second=per_second)
+    traffic.start()
+    reader.start()
+    try:
+        wait_until(lambda: reader.read > 20, "records before the fault")
+        fault()
+        after = len(outcomes.sent)
+        wait_until(lambda: any(outcomes.calls.get(one.client_msg_id) == [None] for one in outcomes.sent[after:]), "an ACK after it")
+    finally:
+        traffic.end()
+    outcomes.assert_each_once()
+    log.assert_holds(outcomes)
+    assert producer.records_in_flight == 0
+    assert producer.sender.bytes_in_flight == 0
+    assert producer.sender.rebuilds == 0, "kafka-python stood still after an outage"
+    reader.end()
+    return outcomes, log

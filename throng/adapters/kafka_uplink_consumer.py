@@ -38,7 +38,7 @@ _FETCH_BYTES = 8 * 1024 * 1024
 _PARTITION_BYTES = 1024 * 1024
 _FETCH_WAIT_MS = 100
 """How long the broker holds a fetch for which there is nothing. A partition of which records still lie here is left out of the next
-fetch; are the others quiet, what is appended to it meanwhile waits for that fetch to end: half a second by kafka-python's default."""
+fetch; are the others quiet, what is appended to it meanwhile waits for that fetch to end: half a second by default."""
 
 _log = structlog.get_logger("throng.kafka")
 

@@ -3,7 +3,7 @@
 In: a private folder. Out: a server on 127.0.0.1 that is killed, paused and started again at will, on the same port and data.
 
 - `process.py`        a server process: start, wait until ready, stop, kill, pause
-- `kafka.py`          one Kafka broker in KRaft mode
+- `kafka.py`          Kafka in KRaft mode: one broker, and several that replicate
 - `kafka_jars.py`     fetches Kafka by Maven once and keeps it
 - `mariadb.py`        MariaDB
 - `redis.py`          Redis, and a Redis Cluster of several nodes
@@ -13,7 +13,7 @@ In: a private folder. Out: a server on 127.0.0.1 that is killed, paused and star
 """
 
 from throng.testing.servers.fault_proxy import FaultProxy
-from throng.testing.servers.kafka import KafkaServer
+from throng.testing.servers.kafka import KafkaClusterServers, KafkaServer
 from throng.testing.servers.mariadb import MariaDBServer
 from throng.testing.servers.process import ServerMissing, free_port
 from throng.testing.servers.prometheus import PrometheusServer
@@ -21,6 +21,7 @@ from throng.testing.servers.redis import RedisClusterServers, RedisServer
 
 __all__ = [
     "FaultProxy",
+    "KafkaClusterServers",
     "KafkaServer",
     "MariaDBServer",
     "PrometheusServer",

@@ -1,4 +1,4 @@
-"""One Kafka broker in KRaft mode; ACKed records survive kill -9 of it."""
+"""Kafka brokers in KRaft mode, one or several that replicate; ACKed records survive kill -9 of each."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _ONE_OF_EACH = (
     "num.network.threads",
     "num.recovery.threads.per.data.dir",
 )
+_REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor")
+_IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr")
 
 
 class KafkaServer(ServerProcess):
@@ -41,11 +43,14 @@ class KafkaServer(ServerProcess):
         port: int | None = None,
         advertised: tuple[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
+        cluster_id: str | None = None,
+        controller_port: int | None = None,
     ) -> None:
         self._jars = require_jars()
         super().__init__("kafka", folder)
         self.port = port or free_port()
-        self._controller_port = free_port()
+        self._controller_port = controller_port or free_port()
+        self._cluster_id = cluster_id or new_cluster_id()
         host, advertised_port = advertised or ("127.0.0.1", self.port)
         self.bootstrap = f"{host}:{advertised_port}"
         self._settings = {**self._defaults(), **(settings or {})}
@@ -74,14 +79,18 @@ class KafkaServer(ServerProcess):
 
     def start(self) -> None:
         """Formats the folder at the first start, starts the broker, and waits until it answers."""
+        self.begin()
+        self.wait_ready()
+
+    def begin(self) -> None:
+        """As `start`, without waiting: one of several answers only when most of them are there."""
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._settings.items()), encoding="utf-8")
         classes = f"{self._jars}/*"
         if not (self.folder / "data" / "meta.properties").exists():
-            cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
             command = [java(), "-cp", classes, "kafka.tools.StorageTool", "format"]
             # "=": an id may begin with a dash.
-            command += ["-c", str(properties), f"--cluster-id={cluster_id}", "--ignore-formatted"]
+            command += ["-c", str(properties), f"--cluster-id={self._cluster_id}", "--ignore-formatted"]
             done = subprocess.run(command, capture_output=True, text=True, timeout=_START_SECONDS, check=False)
             if done.returncode != 0:
                 raise RuntimeError(f"Kafka's folder cannot be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
@@ -92,6 +101,9 @@ class KafkaServer(ServerProcess):
         shared = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() and not flags else []
         properties = str(self.folder / "server.properties")
         self.launch([java(), *_JVM, *shared, *flags, "-cp", f"{self._jars}/*", "kafka.Kafka", properties])
+
+    def wait_ready(self) -> None:
+        """Waits until it answers."""
         self.wait_until(self._answers, timeout_seconds=_START_SECONDS)
 
     def _answers(self) -> bool:
@@ -106,6 +118,47 @@ class KafkaServer(ServerProcess):
         self.start()
         self.stop()
         self._launch([f"-XX:ArchiveClassesAtExit={new}"])
+        self.wait_ready()
         self._end(signal.SIGTERM, _START_SECONDS)
         if new.exists():
             new.replace(archive)
+
+
+class KafkaClusterServers:
+    """Several brokers on 127.0.0.1 that are controllers, too: topics may be replicated, and most of the brokers keep all going.
+
+    Raises (from the constructor): ServerMissing.
+    """
+
+    def __init__(self, folder: pathlib.Path, *, brokers: int = 3) -> None:
+        cluster_id = new_cluster_id()
+        ports = [free_port() for _ in range(brokers)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(ports, 1))
+        several = dict.fromkeys(_REPLICATED, str(min(brokers, 3))) | dict.fromkeys(_IN_SYNC, str(min(brokers, 2)))
+        self.brokers = [
+            KafkaServer(
+                folder / f"broker-{number}",
+                settings=several | {"node.id": str(number), "controller.quorum.voters": voters},
+                cluster_id=cluster_id,
+                controller_port=port,
+            )
+            for number, port in enumerate(ports, 1)
+        ]
+        self.bootstrap = tuple(broker.bootstrap for broker in self.brokers)
+
+    def start(self) -> None:
+        """Starts all, and waits until all answer."""
+        for broker in self.brokers:
+            broker.begin()
+        for broker in self.brokers:
+            broker.wait_ready()
+
+    def stop(self) -> None:
+        """Ends all by force: in good order each would wait for others that have ended before it. Idempotent."""
+        for broker in self.brokers:
+            broker.kill()
+
+
+def new_cluster_id() -> str:
+    """As Kafka wants it: 16 bytes in base64."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
