@@ -57,8 +57,8 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def test_there_are_four_targets_and_an_all_in_one() -> None:
-    assert list(stages()) == ["", "page", "native", "build", "base", "group", "router", "unread", "edge", "all"]
-    for name in ("page", "native", "build", "base"):
+    assert list(stages()) == ["", "page", "build", "base", "group", "router", "unread", "edge", "all"]
+    for name in ("page", "build", "base"):
         assert re.match(r"\$\{(PYTHON|NODE)_IMAGE\}", stages()[name][0][1]), "base images are arguments, to be given by digest"
 
 
