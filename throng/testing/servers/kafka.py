@@ -26,8 +26,10 @@ _ONE_OF_EACH = (
     "num.network.threads",
     "num.recovery.threads.per.data.dir",
 )
-_REPLICATED = ("default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor")
-_IN_SYNC = ("min.insync.replicas", "transaction.state.log.min.isr")
+_BROKERS = 3
+_REPLICATED = dict.fromkeys(
+    ("default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor"), "3"
+) | dict.fromkeys(("min.insync.replicas", "transaction.state.log.min.isr"), "2")
 
 
 class KafkaServer(ServerProcess):
@@ -125,20 +127,19 @@ class KafkaServer(ServerProcess):
 
 
 class KafkaClusterServers:
-    """Several brokers on 127.0.0.1 that are controllers, too: topics may be replicated, and most of the brokers keep all going.
+    """Three brokers on 127.0.0.1 that are controllers, too: topics may be replicated, and any two of them keep all going.
 
     Raises (from the constructor): ServerMissing.
     """
 
-    def __init__(self, folder: pathlib.Path, *, brokers: int = 3) -> None:
+    def __init__(self, folder: pathlib.Path) -> None:
         cluster_id = new_cluster_id()
-        ports = [free_port() for _ in range(brokers)]
+        ports = [free_port() for _ in range(_BROKERS)]
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(ports, 1))
-        several = dict.fromkeys(_REPLICATED, str(min(brokers, 3))) | dict.fromkeys(_IN_SYNC, str(min(brokers, 2)))
         self.brokers = [
             KafkaServer(
                 folder / f"broker-{number}",
-                settings=several | {"node.id": str(number), "controller.quorum.voters": voters},
+                settings=_REPLICATED | {"node.id": str(number), "controller.quorum.voters": voters},
                 cluster_id=cluster_id,
                 controller_port=port,
             )
