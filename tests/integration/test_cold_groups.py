@@ -6,10 +6,8 @@ import pathlib
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 
 import grpc
-import pytest
 import redis
 from prometheus_client import CollectorRegistry
 from redis_probe import emptied
@@ -63,14 +61,6 @@ class Monitor:
 
     def touching(self, prefix: str) -> list[str]:
         return [command for command in self.commands if prefix in command]
-
-
-@pytest.fixture
-def aio() -> Iterator[AioThread]:
-    thread = AioThread("cold-groups")
-    thread.start()
-    yield thread
-    thread.stop()
 
 
 def test_silent_groups_are_not_touched_in_redis(redis_server: RedisServer, aio: AioThread, tmp_path: pathlib.Path) -> None:

@@ -51,14 +51,6 @@ class Replica(health_pb2_grpc.HealthServicer, router_pb2_grpc.RouterServiceServi
 
 
 @pytest.fixture
-def aio() -> Iterator[AioThread]:
-    thread = AioThread()
-    thread.start()
-    yield thread
-    thread.stop()
-
-
-@pytest.fixture
 def replicas() -> Iterator[list[Replica]]:
     made = [Replica("one"), Replica("two")]
     yield made

@@ -47,14 +47,6 @@ def neighbours() -> Iterator[Neighbours]:
     neighbours.stop()
 
 
-@pytest.fixture
-def aio() -> Iterator[AioThread]:
-    aio = AioThread()
-    aio.start()
-    yield aio
-    aio.stop()
-
-
 def make(neighbours: Neighbours, aio: AioThread, **more: float) -> GrpcUplinkProducer:
     return GrpcUplinkProducer(lambda: rpc_aio.channel([neighbours.address]), aio.loop, **more)  # type: ignore[arg-type]
 

@@ -60,14 +60,6 @@ def names() -> Iterator[NameServer]:
     server.stop()
 
 
-@pytest.fixture
-def aio() -> Iterator[AioThread]:
-    thread = AioThread()
-    thread.start()
-    yield thread
-    thread.stop()
-
-
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same options with other figures."""
