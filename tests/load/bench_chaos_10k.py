@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import redis
-from cluster_load import all_arrived, allow_files, plan_for
+from cluster_load import all_arrived, allow_files, plan_for, wait_taking_part
 
 from throng.bench import BenchEvent, BenchReport, BenchRun
 from throng.cluster import Cluster, ClusterPlan
@@ -64,9 +64,7 @@ def measure(arguments: argparse.Namespace, folder: pathlib.Path) -> tuple[BenchR
             seed=arguments.seed,
         )
         with BenchRun(bench) as run:
-            if not run.wait_sending(bench.connect_limit_seconds + 30.0):
-                raise SystemExit("the receivers did not all enter")
-            print(f"{run.progress.online:,} clients take part", flush=True)
+            wait_taking_part(run)
             events = break_things(cluster, run)
             run.stop()
             return run.wait(300.0), events

@@ -13,7 +13,7 @@ import argparse
 import pathlib
 import tempfile
 
-from cluster_load import all_arrived, allow_files, plan_for
+from cluster_load import all_arrived, allow_files, plan_for, wait_taking_part
 from crowd import cpu_seconds
 
 from throng.bench import BenchReport, BenchRun
@@ -40,9 +40,7 @@ def measure(arguments: argparse.Namespace, folder: pathlib.Path) -> tuple[BenchR
             seed=arguments.seed,
         )
         with BenchRun(bench) as run:
-            if not run.wait_sending(bench.connect_limit_seconds + 30.0):
-                raise SystemExit("the receivers did not all enter")
-            print(f"{run.progress.online:,} clients take part", flush=True)
+            wait_taking_part(run)
             before = {name: cpu_seconds(process.pid) for name, process in cluster.processes.items() if process.pid}
             report = run.wait(arguments.seconds + 300.0)
             used = {name: cpu_seconds(cluster.processes[name].pid or 0) - start for name, start in before.items()}

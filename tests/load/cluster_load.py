@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from typing import Any
 
-from throng.bench import BenchPlan, BenchReport
+from throng.bench import BenchPlan, BenchReport, BenchRun
 from throng.cluster import Cluster
 
 
@@ -17,6 +17,13 @@ def plan_for(cluster: Cluster, **fields: Any) -> BenchPlan:
         jwt_secret_file=cluster.key_file,
         **fields,
     )
+
+
+def wait_taking_part(run: BenchRun) -> None:
+    """Returns when every client takes part and messages are sent; ends the program when they do not come."""
+    if not run.wait_sending(run.plan.connect_limit_seconds + 30.0):
+        raise SystemExit("the receivers did not all enter")
+    print(f"{run.progress.online:,} clients take part", flush=True)
 
 
 def allow_files(needed: int) -> None:

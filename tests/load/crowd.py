@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 
 from throng.adapters.jwt_tokens import TokenIssuer
 from throng.api.client.v1 import client_pb2
+from throng.bench.websocket import client_frame, split_frames
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
-MASK = b"\x01\x02\x03\x04"
 READ_BYTES = 262_144
 SOURCE_PORTS = 20_000
 """Connections from one source address; more come from the next one of 127.0.0.0/8, for the system has only some 28,000 ports."""
@@ -113,7 +113,7 @@ class Crowd:
             return
         if politely:
             with contextlib.suppress(OSError):
-                member.sock.send(client_frame(8, struct.pack("!H", 1000)))
+                member.sock.send(client_frame(struct.pack("!H", 1000), 8))
         self._forget(member)
 
     def go_deaf(self, member: Member) -> None:
@@ -128,7 +128,7 @@ class Crowd:
 
     def say(self, member: Member, frame: client_pb2.ClientFrame) -> None:
         """A client sends."""
-        member.sock.send(client_frame(2, frame.SerializeToString()))
+        member.sock.send(client_frame(frame.SerializeToString()))
 
     def pump(self, seconds: float) -> None:
         """Reads whatever comes for so long, at least once."""
@@ -185,22 +185,14 @@ class Crowd:
         member.rest = self._frames(member, data)
 
     def _frames(self, member: Member, data: bytes) -> bytes:
-        at, end = 0, len(data)
-        while end - at >= 2:
-            size, start = data[at + 1], at + 2
-            if size == 126:
-                size, start = int.from_bytes(data[at + 2 : at + 4], "big"), at + 4
-            elif size == 127:
-                size, start = int.from_bytes(data[at + 2 : at + 10], "big"), at + 10
-            if start + size > end:
-                break
-            self._frame(member, data[at] & 15, data[start : start + size])
-            at = start + size
-        return data[at:]
+        frames, rest = split_frames(data)
+        for frame in frames:
+            self._frame(member, frame.opcode, frame.payload)
+        return rest
 
     def _frame(self, member: Member, opcode: int, payload: bytes) -> None:
         if opcode == 9:
-            member.sock.send(client_frame(10, payload))
+            member.sock.send(client_frame(payload, 10))
         elif opcode == 8:
             member.close_code = int.from_bytes(payload[:2], "big")
         elif opcode == 2:
@@ -219,15 +211,6 @@ class Crowd:
                 self.refused.append(frame.failure.text)
             elif self.on_frame is not None:
                 self.on_frame(member, frame)
-
-
-def client_frame(opcode: int, payload: bytes) -> bytes:
-    """A masked frame of at most 65,535 bytes."""
-    size = len(payload)
-    head = bytes((0x80 | opcode, 0x80 | size)) if size < 126 else bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
-    mask = (MASK * (size // 4 + 1))[:size]
-    masked = (int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")).to_bytes(size, "big")
-    return head + MASK + masked
 
 
 def cpu_seconds(pid: int) -> float:

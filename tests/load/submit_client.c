@@ -25,15 +25,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "client_socket.h"
 
 #define MAX_MESSAGES 4000000
 #define MAX_EDGES 64
@@ -100,32 +94,11 @@ static uint64_t deliveries, notices, others, frames;
 static uint64_t answered_twice, duplicated, misordered, gaps, contradicted, altered, foreign, other_epoch, unreadable, disconnected;
 static int epoll, queue_first, queue_count, due_count, taking_part, sending;
 
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(2);
-}
-
 /* Counts a fault, and tells of the first ones. */
 static void fault(uint64_t *count, const struct connection *connection, const char *what, uint64_t number) {
     static int told;
     ++*count;
     if (told++ < 20) fprintf(stderr, "connection %d, group %s: %s %lu\n", connection->number, connection->group->id, what, number);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static double own_use(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 static void *more(void *of, size_t bytes) {
@@ -287,15 +260,10 @@ static void make_room(struct connection *connection, int bytes) {
 static void say(struct connection *connection, int opcode, const char *payload, int length) {
     static uint64_t mask_state = 88172645463325252u;
     mask_state ^= mask_state << 13, mask_state ^= mask_state >> 7, mask_state ^= mask_state << 17;
-    if (length > 65535) fail("a frame of %d bytes is too long", length);
-    make_room(connection, length + 8);
+    make_room(connection, length + MAX_FRAME_HEAD);
     char *to = connection->out + connection->out_bytes, mask[4];
-    *to++ = (char)(0x80 | opcode);
-    if (length < 126) *to++ = (char)(0x80 | length);
-    else *to++ = (char)(0x80 | 126), *to++ = (char)(length >> 8), *to++ = (char)length;
     memcpy(mask, &mask_state, 4);
-    memcpy(to, mask, 4);
-    to += 4;
+    to += write_frame_head(to, opcode, length, mask);
     for (int i = 0; i < length; i++) to[i] = payload[i] ^ mask[i & 3];
     connection->out_bytes = (int)(to + length - connection->out);
 }
@@ -584,34 +552,25 @@ static void take_frame(struct connection *connection, int first, const char *pay
 
 /* Takes whole frames out of the bytes; returns how many bytes they had. */
 static int take_frames(struct connection *connection, const char *bytes, int length, double at) {
-    int used = 0;
-    while (length - used >= 2 && connection->state >= ENTERING && connection->state != GONE) {
-        const unsigned char *frame = (const unsigned char *)bytes + used;
-        uint64_t payload = frame[1] & 127;
-        int header = payload == 126 ? 4 : payload == 127 ? 10 : 2;
-        if (length - used < header) break;
-        if (payload == 126) payload = frame[2] << 8 | frame[3];
-        else if (payload == 127)
-            for (int i = payload = 0; i < 8; i++) payload = payload << 8 | frame[2 + i];
-        if ((uint64_t)(length - used - header) < payload) break;
-        used += header + payload;
-        take_frame(connection, frame[0], (const char *)frame + header, payload, at);
+    int used = 0, size;
+    struct frame frame;
+    while (connection->state >= ENTERING && connection->state != GONE && (size = read_frame(bytes + used, length - used, &frame))) {
+        used += size;
+        take_frame(connection, frame.first, frame.payload, frame.length, at);
     }
     return used;
 }
 
 /* The answer to an upgrade; returns how many bytes it had, 0 while it is not whole. */
 static int take_upgrade(struct connection *connection, const char *bytes, int length) {
-    char *end = memmem(bytes, length, "\r\n\r\n", 4);
-    if (!end) return 0;
-    if (length < 12 || memcmp(bytes, "HTTP/1.1 101", 12)) {
-        char why[80];
-        snprintf(why, sizeof why, "%.60s", bytes);
+    char why[80];
+    int used = read_upgrade(bytes, length, why, sizeof why);
+    if (used < 0) {
         leave(connection, why);
         return length;
     }
-    connection->state = ENTERING;
-    return (int)(end + 4 - bytes);
+    if (used) connection->state = ENTERING;
+    return used;
 }
 
 static void keep_part(struct connection *connection, const char *bytes, int length) {
@@ -657,9 +616,7 @@ static void upgrade(struct connection *connection) {
 static void serve(struct connection *connection, uint32_t events) {
     if (connection->state == GONE || connection->state == WAITING) return;
     if (connection->state == OPENING) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        int error = socket_error(connection->fd);
         if (error) {
             leave(connection, strerror(error));
             return;
@@ -675,10 +632,7 @@ static void serve(struct connection *connection, uint32_t events) {
 /* Waits for events until then at the latest, and serves those that are there. */
 static void turn(double until) {
     struct epoll_event events[EVENTS_AT_ONCE];
-    double left = until - now();
-    struct timespec wait = {0, 0};
-    if (left > 0) wait.tv_sec = (time_t)left, wait.tv_nsec = (left - (time_t)left) * 1e9;
-    int count = epoll_pwait2(epoll, events, EVENTS_AT_ONCE, &wait, NULL);
+    int count = wait_events(epoll, events, EVENTS_AT_ONCE, until);
     for (int i = 0; i < count; i++) serve(events[i].data.ptr, events[i].events);
 }
 

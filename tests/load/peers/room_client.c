@@ -26,15 +26,9 @@
 #include <errno.h>
 #include <getopt.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../client_socket.h"
 
 #define MAX_MESSAGES 4000000
 #define MAX_STEPS 16
@@ -82,21 +76,6 @@ static int outstanding, window, over;
 static size_t last_count;
 static double progress_at;
 
-static void fail(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(2);
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
 /* User and system seconds, and resident KB, of all processes of the server. */
 static double server_use(long *resident_kb) {
     double seconds = 0;
@@ -118,12 +97,6 @@ static double server_use(long *resident_kb) {
         *resident_kb += pages * (sysconf(_SC_PAGESIZE) / 1024);
     }
     return seconds;
-}
-
-static double own_use(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
 }
 
 /* Writes a template to `to` with {member}, {text}, {seq}, {uuid} filled in; returns the length. */
@@ -196,15 +169,10 @@ static void put_rest(struct member *member) {
 
 /* One masked frame; the mask is 0, which leaves the text as it is. */
 static void say(struct member *member, int opcode, const char *text, int length) {
-    static char frame[65536 + 16];
-    int header = 2;
-    if (length > 65535) fail("a frame of %d bytes is too long", length);
-    frame[0] = 0x80 | opcode;
-    if (length < 126) frame[1] = 0x80 | length;
-    else frame[1] = 0x80 | 126, frame[2] = length >> 8, frame[3] = length, header = 4;
-    memset(frame + header, 0, 4);
-    memcpy(frame + header + 4, text, length);
-    put(member, frame, header + 4 + length);
+    static char frame[65536 + MAX_FRAME_HEAD];
+    int head = write_frame_head(frame, opcode, length, "\0\0\0");
+    memcpy(frame + head, text, length);
+    put(member, frame, head + length);
 }
 
 static void take_steps(struct member *member) {
@@ -319,19 +287,12 @@ static void take_frame(struct member *member, int opcode, const char *text, int 
 
 /* Takes whole frames out of the bytes; returns how many bytes they had. */
 static int take_frames(struct member *member, const char *bytes, int length, double at) {
-    int used = 0;
-    while (length - used >= 2 && member->state != GONE) {
-        const unsigned char *frame = (const unsigned char *)bytes + used;
-        uint64_t payload = frame[1] & 127;
-        int header = payload == 126 ? 4 : payload == 127 ? 10 : 2;
-        if (frame[0] & 0x40) fail("[%s] a compressed frame came; switch compression off", label);
-        if (length - used < header) break;
-        if (payload == 126) payload = frame[2] << 8 | frame[3];
-        else if (payload == 127)
-            for (int i = payload = 0; i < 8; i++) payload = payload << 8 | frame[2 + i];
-        if ((uint64_t)(length - used - header) < payload) break;
-        used += header + payload;
-        take_frame(member, frame[0] & 15, (const char *)frame + header, payload, at);
+    int used = 0, size;
+    struct frame frame;
+    while (member->state != GONE && (size = read_frame(bytes + used, length - used, &frame))) {
+        if (frame.first & 0x40) fail("[%s] a compressed frame came; switch compression off", label);
+        used += size;
+        take_frame(member, frame.first & 15, frame.payload, frame.length, at);
     }
     return used;
 }
@@ -344,17 +305,17 @@ static void keep(struct member *member, const char *bytes, int length) {
 
 /* The answer to an upgrade; returns how many bytes it had, 0 while it is not whole. */
 static int take_upgrade(struct member *member, const char *bytes, int length) {
-    char *end = memmem(bytes, length, "\r\n\r\n", 4);
-    if (!end) return 0;
-    if (length < 12 || memcmp(bytes, "HTTP/1.1 101", 12)) {
-        char why[80];
-        snprintf(why, sizeof why, "%.60s", bytes);
+    char why[80];
+    int used = read_upgrade(bytes, length, why, sizeof why);
+    if (used < 0) {
         leave(member, why);
         return length;
     }
-    member->state = STEPPING;
-    take_steps(member);
-    return end + 4 - bytes;
+    if (used) {
+        member->state = STEPPING;
+        take_steps(member);
+    }
+    return used;
 }
 
 static int take_answers(const char *bytes, int length) {
@@ -409,9 +370,7 @@ static void receive(struct member *member, int has_ended) {
 static void serve(struct member *member, uint32_t events) {
     if (member->state == GONE) return;
     if (member->state == OPENING) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        getsockopt(member->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        int error = socket_error(member->fd);
         if (error) {
             leave(member, strerror(error));
             return;
@@ -435,10 +394,7 @@ static void serve(struct member *member, uint32_t events) {
 
 static void turn(double until) {
     struct epoll_event events[256];
-    double left = until - now();
-    struct timespec wait = {0, 0};
-    if (left > 0) wait.tv_sec = (time_t)left, wait.tv_nsec = (left - (time_t)left) * 1e9;
-    int count = epoll_pwait2(epoll, events, 256, &wait, NULL);
+    int count = wait_events(epoll, events, 256, until);
     for (int i = 0; i < count; i++) serve(events[i].data.ptr, events[i].events);
 }
 
